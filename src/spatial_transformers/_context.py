@@ -1,0 +1,38 @@
+"""What surrounds a call: a tracer, a functorch transform, autocast.
+
+All of it is plain Python on static facts, so that it costs little and traces under
+`torch.compile(fullgraph=True)`.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+Context = Literal["eager", "compile", "export", "transform"]
+
+
+def context() -> Context:
+    """Say who runs the code: Python, a compiler, an exporter or a functorch transform."""
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        return "export"
+    if torch.compiler.is_compiling():
+        return "compile"
+    functorch = torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
+    if functorch or forward_ad._current_level >= 0:
+        return "transform"
+    return "eager"
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Keep autocast from lowering the precision of θ and of coordinates."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Widen half precision, in which a 224-pixel image's edge moves by 0.4 pixel."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,0 +1,22 @@
+"""The named tensor types of the public functions, and the one error for bad input.
+
+Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points; `#N` may also be 1,
+which broadcasts. They are checked at run time only under pytest.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+
+Image: TypeAlias = Shaped[Tensor, "#N C *source"]  # U; integers too, with `nearest`
+Warped: TypeAlias = Shaped[Tensor, "N C *target"]  # V
+Grid: TypeAlias = Float[Tensor, "#N *target ndim"]  # T_θ(G): x first, in [-1, 1]
+Theta: TypeAlias = Float[Tensor, "#N P"]  # θ
+Points: TypeAlias = Float[Tensor, "#N K ndim"]  # x first, in [-1, 1]
+Size: TypeAlias = int | Sequence[int]  # (H, W) or (D, H, W); one number for all axes
+
+
+class InputError(ValueError):
+    """Bad input from the caller: says what was asked, what was found and what to do."""

@@ -1,0 +1,108 @@
+"""The regular grid G, and the only file that knows pixel centres from corners.
+
+One axis of n pixels has the pixel indices j = 0 … n-1 and the centred positions
+`j - (n - 1)/2`, exact in floating point. In both conventions a normalised coordinate in [-1, 1]
+is a centred position over the axis's *half extent*, and only that number differs:
+
+- `align_corners=False`: n/2, so that ±1 are the outer edges of the border pixels;
+- `align_corners=True`: (n - 1)/2, so that ±1 are their centres.
+
+Sizes are (H, W) or (D, H, W) as tensors have them; coordinates are (x, y) or (x, y, z). Everything
+per axis below is in the order of coordinates, x first.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .._types import InputError, Size
+
+
+class Frame(NamedTuple):
+    """Units of coordinates, per axis: `coordinate = normalised * scale + centre`."""
+
+    scale: tuple[float, ...]
+    centre: tuple[float, ...]
+
+
+def normalised_frame(ndim: int) -> Frame:
+    """Return the frame of coordinates in [-1, 1]."""
+    return Frame((1.0,) * ndim, (0.0,) * ndim)
+
+
+def pixel_frame(size: Sequence[int], align_corners: bool) -> Frame:
+    """Return the frame of pixel indices: 0 is the centre of the first pixel."""
+    axes = tuple(reversed(size))
+    return Frame(
+        tuple((n - 1) / 2 if align_corners else n / 2 for n in axes),
+        tuple((n - 1) / 2 for n in axes),
+    )
+
+
+def centred_axes(
+    size: Sequence[int], *, dtype: torch.dtype, device: torch.device | None = None
+) -> tuple[Tensor, ...]:
+    """Return the centred pixel positions per axis, x first, each broadcastable to (1, *size)."""
+    axes = []
+    for axis, n in enumerate(reversed(size)):
+        positions = torch.arange(n, device=device, dtype=dtype) - (n - 1) / 2
+        axes.append(positions.reshape(1, *[1] * (len(size) - 1 - axis), n, *[1] * axis))
+    return tuple(axes)
+
+
+def half_extents(size: Sequence[int], align_corners: bool) -> tuple[float, ...]:
+    """Return the divisors of centred positions, x first: a lone pixel between corners gets 1."""
+    extents = pixel_frame(size, align_corners).scale
+    return tuple(e if e != 0 else 1.0 for e in extents) if align_corners else extents
+
+
+def regular_grid(
+    size: Size, *, ndim: int = 2, align_corners: bool = False
+) -> Float[Tensor, "*target ndim"]:
+    """Return G, the normalised coordinates of every pixel of an image of `size`.
+
+    Convention: (x, y[, z]) on the last axis, x first; pixel centres unless `align_corners`.
+
+    Example:
+        >>> regular_grid((1, 4))[0, :, 0].tolist()
+        [-0.75, -0.25, 0.25, 0.75]
+        >>> regular_grid((1, 3), align_corners=True)[0, :, 0].tolist()
+        [-1.0, 0.0, 1.0]
+
+    """
+    size = as_size(size, ndim)
+    axes = centred_axes(size, dtype=torch.float32)
+    extents = half_extents(size, align_corners)
+    scaled = [axis * (1 / extent) for axis, extent in zip(axes, extents, strict=True)]
+    return torch.stack(torch.broadcast_tensors(*scaled), -1)[0]
+
+
+def unnormalise(
+    grid: Float[Tensor, "#N *target ndim"], size: Sequence[int], align_corners: bool
+) -> Float[Tensor, "#N *target ndim"]:
+    """Turn normalised coordinates into pixel indices of an image of `size`.
+
+    The order of operations is that of `torch.nn.functional.grid_sample`, so that both see the same
+    kinks. `Transformation.pixels` avoids the rounding of this step.
+    """
+    extents = pixel_frame(size, align_corners).scale
+    offset = 0.0 if align_corners else 0.5
+    axes = [(grid[..., a] + 1) * extent - offset for a, extent in enumerate(extents)]
+    return torch.stack(axes, -1)
+
+
+def as_size(size: Size, ndim: int) -> tuple[int, ...]:
+    """Check a size and spell it out per axis.
+
+    Raises:
+        InputError: for another number of axes than `ndim`, or an axis without pixels.
+
+    """
+    axes = tuple(size) if isinstance(size, Sequence) else (size,) * ndim
+    if len(axes) != ndim or any(n < 1 for n in axes):
+        order = {2: "(H, W)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
+        raise InputError(f"size {size!r} was asked for; give {order}, each at least 1 pixel")
+    return axes

@@ -1,0 +1,5 @@
+"""Localisation network (section 3.1): U → θ."""
+
+from .cnn import LocalisationCNN as LocalisationCNN
+from .fcn import LocalisationFCN as LocalisationFCN
+from .head import RegressionHead as RegressionHead

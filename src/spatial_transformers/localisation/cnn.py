@@ -1,0 +1,87 @@
+"""Convolutional localisation network, the paper's for ST-CNN: conv – pool – conv – fc – θ."""
+
+import torch
+from torch import nn
+
+from .._types import Image, InputError, Size, Theta
+from ..grid import Transformation
+from .head import RegressionHead
+from .resize import fixed_size, resize
+
+_KERNEL = 5
+_SMALLEST_UNPADDED = 14  # (14 - 4) / 2 - 4 leaves one pixel
+
+
+class LocalisationCNN(nn.Module):
+    """Convolution 5 – max-pool 2 – convolution 5 – fully connected – θ (section 3.1).
+
+    The paper's layers. Where the input is below 14 pixels they would leave nothing, so there
+    convolutions are padded to keep the size.
+
+    Args:
+        transformation: read for its `ndim`, `num_parameters` and `identity()`.
+        in_channels: channels of the image.
+        input_size: the image is first resized to it, antialiased, so that parameters do not depend
+            on the image; 32 pixels per axis in 2-D and 16 in 3-D unless given. The paper takes half
+            the image's size.
+        filters: filters of both convolutions.
+        hidden: width of the fully connected layer.
+        perturbation: see `RegressionHead`.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        InputError: if `input_size` is below 2 pixels along an axis.
+
+    Example:
+        >>> from spatial_transformers import Affine, LocalisationCNN
+        >>> localisation = LocalisationCNN(Affine(ndim=3), in_channels=1)
+        >>> localisation(torch.rand(2, 1, 20, 24, 28)).shape
+        torch.Size([2, 12])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1 and appendix A.4.
+
+    """
+
+    def __init__(
+        self,
+        transformation: Transformation,
+        *,
+        in_channels: int,
+        input_size: Size | None = None,
+        filters: int = 20,
+        hidden: int = 20,
+        perturbation: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.input_size = fixed_size(input_size, transformation.ndim)
+        if min(self.input_size) < 2:
+            raise InputError(f"input_size {self.input_size} was asked for; give 2 pixels or more")
+        padding = 0 if min(self.input_size) >= _SMALLEST_UNPADDED else _KERNEL // 2
+        factory = {"device": device, "dtype": dtype}
+        conv = nn.Conv2d if transformation.ndim == 2 else nn.Conv3d
+        pool = nn.MaxPool2d if transformation.ndim == 2 else nn.MaxPool3d
+        self.body = nn.Sequential(
+            conv(in_channels, filters, _KERNEL, padding=padding, **factory),
+            nn.ReLU(),
+            pool(2),
+            conv(filters, filters, _KERNEL, padding=padding, **factory),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(filters * self._pixels_left(padding), hidden, **factory),
+            nn.ReLU(),
+        )
+        self.head = RegressionHead(hidden, transformation, perturbation=perturbation, **factory)
+
+    def forward(self, image: Image) -> Theta:
+        """Return θ (N, P) of images (N, C, *any size)."""
+        return self.head(self.body(resize(image, self.input_size)))
+
+    def _pixels_left(self, padding: int) -> int:
+        lost = _KERNEL - 1 - 2 * padding
+        pixels = 1
+        for n in self.input_size:
+            pixels *= (n - lost) // 2 - lost
+        return pixels

@@ -1,0 +1,64 @@
+"""Fully connected localisation network, the paper's for ST-FCN: three layers of 32, then θ."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from .._types import Image, Size, Theta
+from ..grid import Transformation
+from .head import RegressionHead
+from .resize import fixed_size, resize
+
+
+class LocalisationFCN(nn.Module):
+    """Fully connected layers on the resized image (section 3.1).
+
+    Args:
+        transformation: read for its `ndim`, `num_parameters` and `identity()`.
+        in_channels: channels of the image.
+        input_size: the image is first resized to it, antialiased, so that parameters do not depend
+            on the image; 32 pixels per axis in 2-D and 16 in 3-D unless given.
+        hidden: widths of the hidden layers.
+        perturbation: see `RegressionHead`.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Example:
+        >>> from spatial_transformers import Affine, LocalisationFCN
+        >>> localisation = LocalisationFCN(Affine(), in_channels=1)
+        >>> localisation(torch.rand(2, 1, 60, 48)).shape
+        torch.Size([2, 6])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1 and appendix A.4.
+
+    """
+
+    def __init__(
+        self,
+        transformation: Transformation,
+        *,
+        in_channels: int,
+        input_size: Size | None = None,
+        hidden: Sequence[int] = (32, 32, 32),
+        perturbation: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.input_size = fixed_size(input_size, transformation.ndim)
+        features = in_channels
+        for n in self.input_size:
+            features *= n
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width in hidden:
+            layers += [nn.Linear(features, width, device=device, dtype=dtype), nn.ReLU()]
+            features = width
+        self.body = nn.Sequential(*layers)
+        self.head = RegressionHead(
+            features, transformation, perturbation=perturbation, device=device, dtype=dtype
+        )
+
+    def forward(self, image: Image) -> Theta:
+        """Return θ (N, P) of images (N, C, *any size)."""
+        return self.head(self.body(resize(image, self.input_size)))

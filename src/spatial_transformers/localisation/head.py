@@ -1,0 +1,69 @@
+"""The regression layer that ends every localisation network (section 3.1), first at identity."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .._context import at_least_float32, without_autocast
+from .._types import Theta
+from ..grid import Transformation
+
+
+class RegressionHead(nn.Module):
+    """Linear layer from features to θ that predicts the identity at first.
+
+    Its weights start at zero and its bias at the identity, so that the transformer begins by
+    passing its input through. Zero no further layer: two in a row leave the network dead. θ is
+    float32 or better, also under autocast and after `.to(torch.bfloat16)`.
+
+    Args:
+        in_features: width of the features.
+        transformation: read for its `identity()`; no reference to it is kept.
+        perturbation: standard deviation of θ about the identity for features of unit variance.
+            Above 0 it leaves the flat spot that the identity is for some families.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Example:
+        >>> from spatial_transformers import Attention, RegressionHead
+        >>> RegressionHead(32, Attention())(torch.rand(2, 32)).tolist()
+        [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.1 and 4.
+
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        transformation: Transformation,
+        *,
+        perturbation: float = 0.0,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        self.start = transformation.identity()  # plain attribute: no state, never on meta
+        self.perturbation = perturbation
+        width = transformation.num_parameters
+        self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Return to the identity."""
+        std = self.perturbation / self.weight.shape[1] ** 0.5
+        nn.init.normal_(self.weight, std=std) if std else nn.init.zeros_(self.weight)
+        with torch.no_grad():
+            self.bias.copy_(self.start)
+
+    def forward(self, features: Float[Tensor, "N F"]) -> Theta:
+        """Return θ (N, P) of features (N, in_features)."""
+        with without_autocast(features.device):
+            wide = at_least_float32(features)
+            return F.linear(wide, self.weight.to(wide.dtype), self.bias.to(wide.dtype))
+
+    def extra_repr(self) -> str:
+        """Show the widths."""
+        return f"in_features={self.weight.shape[1]}, num_parameters={self.weight.shape[0]}"

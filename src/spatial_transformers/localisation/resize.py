@@ -1,0 +1,42 @@
+"""Antialiased linear resizing to a fixed size, in 2-D and 3-D, as one matrix per axis.
+
+Equal to `interpolate(mode="bilinear", antialias=True)`, which exists in 2-D only; two matrix
+products also trace, export and differentiate like everything else, whatever the image's size.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .._context import at_least_float32, without_autocast
+from .._types import Size
+from ..grid.regular import as_size
+
+
+def resize(
+    image: Float[Tensor, "N C *source"], size: tuple[int, ...]
+) -> Float[Tensor, "N C *target"]:
+    """Resize (N, C, *source) to (N, C, *size), pixel centres kept apart from corners."""
+    with without_autocast(image.device):
+        resized = at_least_float32(image)
+        for axis, target in enumerate(size, start=2):
+            weights = _triangle(image.shape[axis], target, resized)
+            resized = (resized.movedim(axis, -1) @ weights).movedim(-1, axis)
+    return resized.to(image.dtype)
+
+
+def _triangle(source: int, target: int, like: Tensor) -> Float[Tensor, "source target"]:
+    """Weights of a triangle as wide as one source pixel, or one target pixel when shrinking."""
+    scale = source / target
+    width = max(scale, 1.0)
+    pixels = torch.arange(source, dtype=like.dtype, device=like.device)
+    centres = (torch.arange(target, dtype=like.dtype, device=like.device) + 0.5) * scale - 0.5
+    weights = (1 - (pixels[:, None] - centres).abs() / width).clamp(min=0)
+    return weights / weights.sum(0)
+
+
+def fixed_size(input_size: Size | None, ndim: int) -> tuple[int, ...]:
+    """Return the size that a localisation network works at."""
+    if input_size is None:
+        input_size = 32 if ndim == 2 else 16
+    return as_size(input_size, ndim)

@@ -1,0 +1,51 @@
+"""The one autograd function: a fast forward and backward, second derivatives by the reference.
+
+A fused backward has no derivative of its own. When one is asked for (grad mode is on inside
+`backward`, as `create_graph=True` leaves it), the reference, which computes the same function in
+plain PyTorch, is differentiated instead.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Operator(NamedTuple):
+    """A function of tensors in three forms."""
+
+    forward: Callable[..., Tensor]  # (*tensors) -> output
+    backward: Callable[..., Sequence[Tensor | None]]  # (grad, needed, *tensors) -> gradients
+    reference: Callable[..., Tensor]  # (*tensors) -> output, differentiable any number of times
+
+
+class _Differentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, operator: Operator, *tensors: Tensor) -> Tensor:
+        ctx.operator = operator
+        ctx.save_for_backward(*tensors)
+        return operator.forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
+        if not torch.is_grad_enabled():
+            return None, *ctx.operator.backward(grads[0], needed, *tensors)
+        return None, *_through_reference(ctx.operator.reference, grads[0], needed, tensors)
+
+
+def _through_reference(
+    reference: Callable[..., Tensor],
+    grad: Tensor,
+    needed: Sequence[bool],
+    tensors: Sequence[Tensor],
+) -> list[Tensor | None]:
+    inputs = [t for t, need in zip(tensors, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=True))
+    return [next(found) if need else None for need in needed]
+
+
+def run(operator: Operator, *tensors: Tensor) -> Tensor:
+    """Run the operator, recorded for autograd."""
+    return _Differentiable.apply(operator, *tensors)  # type: ignore[return-value]

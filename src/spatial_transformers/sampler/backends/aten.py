@@ -1,0 +1,131 @@
+"""PyTorch's own `grid_sample`, wherever it means the same: baseline and second oracle.
+
+Three things differ from calling it directly. Coordinates that are not finite give the fill value
+and no gradient. `constant` padding adds the fill where the image does not reach, by its sampled
+coverage. And `warp` must not lose exact pixel coordinates on the way through [-1, 1]: the image is
+padded to a power of two, where normalising and back is exact for whole pixels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...grid import Transformation
+from ...grid.regular import unnormalise
+from ..autograd import Operator, run
+from ..dispatch import Backend, Spec
+from ..padding import FILLING, move_inside
+from .reference import sample_pixels
+
+_MODES = {"bilinear": 0, "nearest": 1}  # the numbers of torch.ops.aten.grid_sampler_*d
+_PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
+_FAR = -8.0  # normalised; no kernel reaches the image from there
+
+
+class Aten(Backend):
+    """`torch.nn.functional.grid_sample`, on any device."""
+
+    name = "aten"
+    tolerance: ClassVar[Mapping[torch.dtype, float]] = {
+        torch.float64: 1e-12,
+        torch.float32: 2e-5,
+        torch.bfloat16: 1e-2,
+        torch.float16: 2e-3,
+    }
+
+    def why_not(self, spec: Spec) -> list[str]:
+        """Return the reasons against this backend."""
+        reasons = []
+        if spec.ndim not in (2, 3):
+            reasons.append("grid_sample knows 2-D and 3-D only")
+        if not spec.dtype.is_floating_point:
+            reasons.append("grid_sample takes floating images only")
+        if spec.mode not in _MODES or spec.padding_mode not in _PADDINGS:
+            reasons.append("grid_sample has no such mode or padding")
+        if spec.context == "transform":
+            reasons.append("grid_sample has no forward mode and no second derivative to transform")
+        if spec.context == "compile" and spec.operation == "warp":
+            reasons.append("padding to a power of two does not trace; the reference fuses anyway")
+        return reasons
+
+    def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
+        """Sample at normalised coordinates."""
+        if spec.padding_mode in FILLING:
+            grid = grid.where(grid.isfinite(), _FAR)
+            return _filled(spec, image, grid, fill)
+        finite = grid.isfinite().all(-1)
+        sampled = _grid_sample(spec, image, grid.where(finite[..., None], 0))
+        return sampled.where(finite[:, None], 0)
+
+    def warp(
+        self,
+        spec: Spec,
+        image: Tensor,
+        theta: Tensor,
+        transformation: Transformation,
+        size: tuple[int, ...],
+        fill: Tensor | None,
+    ) -> Tensor:
+        """Sample at T_θ(G), exact where it falls on whole pixels (but for exported graphs)."""
+        if spec.context == "export":
+            grid = transformation.grid(theta, size, align_corners=spec.align_corners)
+            return self.sample(spec, image, grid, fill)
+        source = image.shape[2:]
+        pixels = transformation.pixels(theta, size, source, align_corners=spec.align_corners)
+        if spec.padding_mode not in FILLING:
+            pixels = pixels.where(pixels.isfinite(), torch.nan)  # infinities would move inside
+            axes = zip(pixels.unbind(-1), reversed(source), strict=True)
+            moved = [move_inside(x, n, spec.padding_mode, spec.align_corners) for x, n in axes]
+            pixels = torch.stack(moved, -1)
+        padded = [1 << (n - 1).bit_length() for n in source]
+        scale = 2 / torch.tensor(padded[::-1], dtype=pixels.dtype, device=pixels.device)
+        grid = torch.addcmul(scale / 2 - 1, pixels, scale)
+        exact = replace(spec, padding_mode="zeros", align_corners=False)
+        return _filled(exact, image, grid.where(grid.isfinite(), _FAR), fill, padded)
+
+
+def _filled(
+    spec: Spec,
+    image: Tensor,
+    grid: Tensor,
+    fill: Tensor | None,
+    padded: Sequence[int] | None = None,
+) -> Tensor:
+    """Sample with zeros outside, in an image `padded` with zeros, and add the fill there."""
+    source = image
+    if fill is not None:  # the share of each sample that the image covers, as one more channel
+        source = torch.cat((image, torch.ones_like(image[:, :1])), 1)
+    if padded is not None:
+        missing = [p - n for p, n in zip(padded, image.shape[2:], strict=True)]
+        source = F.pad(source, [n for m in reversed(missing) for n in (0, m)])
+    sampled = _grid_sample(spec, source, grid)
+    if fill is None:
+        return sampled
+    coverage = sampled[:, -1:]
+    return sampled[:, :-1] + (1 - coverage) * fill.reshape(1, -1, *[1] * (image.ndim - 2))
+
+
+def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
+    work = torch.promote_types(image.dtype, grid.dtype)
+    options = _MODES[spec.mode], _PADDINGS[spec.padding_mode], spec.align_corners
+    dimensional = f"grid_sampler_{spec.ndim}d"
+    forward = getattr(torch.ops.aten, dimensional)
+    backward = getattr(torch.ops.aten, f"{dimensional}_backward")
+    tensors = image.to(work), grid.to(work)
+    if spec.context != "eager":  # a tracer differentiates the operation itself
+        return forward(*tensors, *options).to(image.dtype)
+
+    def reference(image: Tensor, grid: Tensor) -> Tensor:
+        pixels = unnormalise(grid, image.shape[2:], spec.align_corners)
+        return sample_pixels(spec, image, pixels, None)
+
+    operator = Operator(
+        forward=lambda image, grid: forward(image, grid, *options),
+        backward=lambda grad, needed, image, grid: backward(grad, image, grid, *options, needed),
+        reference=reference,
+    )
+    return run(operator, *tensors).to(image.dtype)

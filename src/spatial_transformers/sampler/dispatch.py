@@ -1,0 +1,107 @@
+"""The one dispatch point: which backend runs a call, and why the others do not.
+
+A `Spec` holds the static facts of a call, a `Backend` says what it cannot do with them, and
+`select` takes the first backend that has nothing to say. All of it is plain Python, so that it
+traces under `torch.compile(fullgraph=True)`; messages are built only when raising.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from .._context import Context
+from .._types import InputError
+from ..grid import Transformation
+
+Operation = Literal["sample", "warp"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The static facts of one call."""
+
+    operation: Operation  # a given grid is sampled, or θ warps without one
+    ndim: int  # spatial dimensions
+    mode: str
+    padding_mode: str
+    align_corners: bool
+    dtype: torch.dtype  # of the image
+    device: str
+    context: Context
+
+    def __str__(self) -> str:
+        """Show the facts on one line, as messages do."""
+        corners = ", align_corners" if self.align_corners else ""
+        return (
+            f"{self.operation} of a {self.ndim}-D {str(self.dtype).removeprefix('torch.')} image "
+            f"on {self.device}, mode {self.mode}, padding {self.padding_mode}{corners}, "
+            f"context {self.context}"
+        )
+
+
+class Backend(ABC):
+    """One implementation of the sampler, with its capabilities as data.
+
+    `image` and coordinates come on one device with equal batches, the batch of the result.
+    """
+
+    name: ClassVar[str]
+    #: Largest difference from the reference, relative to the image's range, that verification lets
+    #: pass, per dtype of the image.
+    tolerance: ClassVar[Mapping[torch.dtype, float]]
+
+    @abstractmethod
+    def why_not(self, spec: Spec) -> list[str]:
+        """Return the reasons against this backend; none: it can run."""
+
+    @abstractmethod
+    def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
+        """Sample (N, C, *source) at a normalised grid; `fill` is (C,) where there is one."""
+
+    @abstractmethod
+    def warp(
+        self,
+        spec: Spec,
+        image: Tensor,
+        theta: Tensor,
+        transformation: Transformation,
+        size: tuple[int, ...],
+        fill: Tensor | None,
+    ) -> Tensor:
+        """Sample (N, C, *source) at T_θ(G) for a target of `size`."""
+
+
+def select(spec: Spec, name: str | None, backends: Sequence[Backend]) -> Backend:
+    """Return the backend of that name, or without one the first that can run.
+
+    Raises:
+        InputError: for an unknown name, or if none can run, with every backend's reasons.
+
+    """
+    named = [b for b in backends if name is None or b.name == name]
+    for backend in named:
+        if not backend.why_not(spec):
+            return backend
+    if not named:
+        known = ", ".join(b.name for b in backends)
+        raise InputError(f"backend {name!r} was asked for; known backends: {known}")
+    reasons = "\n".join(_verdict(b, spec) for b in named)
+    raise InputError(f"no backend can run this {spec}:\n{reasons}")
+
+
+def report(spec: Spec, name: str | None, backends: Sequence[Backend]) -> str:
+    """Return the chosen backend and every backend's reasons, a line each."""
+    try:
+        chosen = select(spec, name, backends).name
+    except InputError:
+        chosen = "none"
+    lines = [f"{spec}: {chosen}"]
+    return "\n".join(lines + [_verdict(b, spec) for b in backends])
+
+
+def _verdict(backend: Backend, spec: Spec) -> str:
+    return f"  {backend.name}: {'; '.join(backend.why_not(spec)) or 'can run'}"

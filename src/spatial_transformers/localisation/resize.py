@@ -28,7 +28,7 @@ def resize(
 def _triangle(source: int, target: int, like: Tensor) -> Float[Tensor, "source target"]:
     """Weights of a triangle as wide as one source pixel, or one target pixel when shrinking."""
     scale = source / target
-    width = max(scale, 1.0)
+    width = torch.sym_max(scale, 1.0)  # `max` would fix the image's size in exported graphs
     pixels = torch.arange(source, dtype=like.dtype, device=like.device)
     centres = (torch.arange(target, dtype=like.dtype, device=like.device) + 0.5) * scale - 0.5
     weights = (1 - (pixels[:, None] - centres).abs() / width).clamp(min=0)

@@ -4,10 +4,9 @@ Any number of spatial dimensions, any dtype, differentiable any number of times 
 under `torch.func`. Eqs. 6 and 7 are what autograd makes of the lines below.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from itertools import product
-from math import prod
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -75,8 +74,9 @@ def sample_pixels(spec: Spec, image: Tensor, pixels: Tensor, fill: Tensor | None
     total = outside * 0
     for taps in product(*axes):
         value = _gather(flat, _flat_index(taps, lengths))
-        value = value.where(_all(tap.inside for tap in taps)[:, None], outside)  # (N, C, *target)
-        weight = prod((tap.weight for tap in taps[1:]), start=taps[0].weight)
+        inside = reduce(torch.logical_and, [tap.inside for tap in taps])
+        value = value.where(inside[:, None], outside)  # (N, C, *target)
+        weight = reduce(torch.mul, [tap.weight for tap in taps])
         total = total + (weight[:, None] * value if weighted else value)
     return total.where(finite[:, None], outside).to(image.dtype)
 
@@ -99,10 +99,6 @@ def _flat_index(taps: Sequence[_Tap], lengths: Sequence[int]) -> Tensor:
     for tap, length in zip(reversed(taps[:-1]), reversed(lengths[:-1]), strict=True):
         index = index * length + tap.pixel
     return index
-
-
-def _all(masks: Iterable[Tensor]) -> Tensor:
-    return reduce(torch.logical_and, masks)
 
 
 def _gather(flat: Tensor, index: Tensor) -> Tensor:

@@ -1,0 +1,54 @@
+"""The suite's two passes, and the traps that every test runs under.
+
+`pytest --typed` installs jaxtyping's import hook, which checks every annotated shape, and leaves
+out the tests marked `traced`. `pytest -m traced` runs those on the package as users import it.
+Plain `pytest` runs everything without the hook.
+"""
+
+import sys
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--typed", action="store_true", help="check shapes; leaves `traced` tests out")
+
+
+def pytest_configure(config):
+    if config.getoption("--typed"):
+        from jaxtyping import install_import_hook
+
+        assert "spatial_transformers" not in sys.modules
+        install_import_hook("spatial_transformers", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--typed"):
+        traced = [item for item in items if item.get_closest_marker("traced")]
+        config.hook.pytest_deselected(items=traced)
+        items[:] = [item for item in items if item not in set(traced)]
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    import torch
+
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _poison_empty(monkeypatch):
+    """Fill uninitialised memory with NaN, so that reading it shows."""
+    import torch
+
+    for name in ("empty", "empty_like"):
+        make = getattr(torch, name)
+
+        def poisoned(*args, make=make, **kwargs):
+            tensor = make(*args, **kwargs)
+            if tensor.is_floating_point() and tensor.device.type != "meta":
+                with torch.no_grad():
+                    tensor.fill_(torch.nan)
+            return tensor
+
+        monkeypatch.setattr(torch, name, poisoned)

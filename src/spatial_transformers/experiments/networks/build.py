@@ -1,0 +1,85 @@
+"""Builds a network by name, as wide as its budget of parameters allows.
+
+The rule of matched size: all models of an experiment get the same number of parameters at most, the
+localisation network included, and each takes the largest width that keeps to it. A model with a
+spatial transformer pays for it with a narrower classifier.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformers import (
+    Affine,
+    Attention,
+    LocalisationCNN,
+    LocalisationFCN,
+    SpatialTransformer,
+    Transformation,
+)
+
+from .cnn import CNN
+from .fcn import FCN
+
+MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
+TRANSFORMATIONS: dict[str, Callable[[], Transformation]] = {
+    "affine": Affine,
+    "attention": Attention,
+}
+
+
+class Network(nn.Module):
+    """A classifier, behind a spatial transformer if there is one."""
+
+    def __init__(self, classifier: nn.Module, transformer: SpatialTransformer | None = None):
+        super().__init__()
+        self.transformer = transformer
+        self.classifier = classifier
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits (N, classes), and θ (N, P) if there is a transformer."""
+        if self.transformer is None:
+            return self.classifier(image), None
+        warped, theta = self.transformer(image, return_theta=True)
+        return self.classifier(warped), theta
+
+
+def build(model: str, transformation: str, *, size: int, classes: int, budget: int) -> Network:
+    """Build the widest network of that name within a budget of parameters.
+
+    Localisation networks are the paper's: convolutional on the image at half its size for `st-cnn`,
+    fully connected on the whole image for `st-fcn`.
+    """
+    family = CNN if model.endswith("cnn") else FCN
+    with torch.device("meta"):
+        transformer = _transformer(model, transformation, size)
+        left = budget - (0 if transformer is None else count_parameters(transformer))
+        width = _widest(lambda w: count_parameters(family(size, w, classes)) <= left)
+    return Network(family(size, width, classes), _transformer(model, transformation, size))
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Return the number of trainable numbers."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _transformer(model: str, transformation: str, size: int) -> SpatialTransformer | None:
+    if not model.startswith("st-"):
+        return None
+    family = TRANSFORMATIONS[transformation]()
+    if model == "st-cnn":
+        localisation = LocalisationCNN(family, in_channels=1, input_size=size // 2)
+    else:
+        localisation = LocalisationFCN(family, in_channels=1, input_size=size)
+    return SpatialTransformer(localisation, family, size=size)
+
+
+def _widest(fits: Callable[[int], bool]) -> int:
+    width = 1
+    while fits(2 * width):
+        width *= 2
+    step = width
+    while step := step // 2:
+        width += step if fits(width + step) else 0
+    return width

@@ -1,0 +1,17 @@
+"""The paper's FCN (appendix A.4): two hidden layers."""
+
+from torch import nn
+
+
+class FCN(nn.Sequential):
+    """Two fully connected hidden layers and a classifier, on one-channel images."""
+
+    def __init__(self, size: int, width: int, classes: int):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(size * size, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, classes),
+        )

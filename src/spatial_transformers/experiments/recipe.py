@@ -1,0 +1,68 @@
+"""Everything that decides a run's result, as flat, typed, JSON-able facts."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from spatial_transformers import InputError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one network is trained.
+
+    Args:
+        experiment: its name.
+        distortion: of the images, by the paper's name.
+        model: `cnn`, `st-cnn`, `fcn` or `st-fcn`.
+        transformation: of the spatial transformer.
+        epochs: passes over the training images.
+        batch_size: images per step.
+        lr: peak learning rate of AdamW under a one-cycle schedule.
+        localisation_lr: multiplies `lr` for the localisation network.
+        localisation_clip: largest gradient norm of the localisation network.
+        weight_decay: of AdamW.
+        seed: of weights, order and distortions.
+        data: the folder of the data set; empty for the embedded one.
+
+    """
+
+    experiment: str
+    distortion: str
+    model: str = "st-cnn"
+    transformation: str = "affine"
+    epochs: int = 10
+    batch_size: int = 256
+    lr: float = 3e-3
+    localisation_lr: float = 0.3
+    localisation_clip: float = 1.0
+    weight_decay: float = 1e-4
+    seed: int = 0
+    data: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the facts as a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, facts: Any, source: object) -> "Recipe":
+        """Read the facts back.
+
+        Raises:
+            InputError: for a missing, unknown or mistyped fact, naming `source`.
+
+        """
+        known = {f.name: f.type for f in fields(cls)}
+        if not isinstance(facts, dict) or set(facts) != set(known):
+            found = set(facts) if isinstance(facts, dict) else set()
+            odd = ", ".join(sorted(set(known) ^ found))
+            raise InputError(f"{source}: not a recipe of this version (differs in: {odd})")
+        kinds = {str: str, int: int, float: (int, float)}
+        for name, kind in known.items():
+            if not isinstance(facts[name], kinds[kind]) or isinstance(facts[name], bool):  # type: ignore[index]
+                raise InputError(f"{source}: {name} is {facts[name]!r}; it must be a {kind}")
+        return cls(**facts)
+
+    def differences(self, other: "Recipe") -> str:
+        """Say in which facts two recipes differ: `name: this → other`."""
+        mine, theirs = self.as_json(), other.as_json()
+        return ", ".join(f"{k}: {mine[k]} → {theirs[k]}" for k in mine if mine[k] != theirs[k])

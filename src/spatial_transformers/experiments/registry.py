@@ -1,0 +1,37 @@
+"""The experiments by name, and the check of a recipe's names against them."""
+
+from spatial_transformers import InputError
+
+from . import distorted_mnist, rotated_digits
+from .base import Experiment
+from .networks import MODELS, TRANSFORMATIONS
+from .recipe import Recipe
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "rotated-digits": rotated_digits.EXPERIMENT,
+    "distorted-mnist": distorted_mnist.EXPERIMENT,
+}
+
+
+def find(recipe: Recipe) -> Experiment:
+    """Return the recipe's experiment.
+
+    Raises:
+        InputError: for an unknown name or a number out of range, listing what is known.
+
+    """
+    _one_of("experiment", recipe.experiment, EXPERIMENTS)
+    experiment = EXPERIMENTS[recipe.experiment]
+    _one_of("distortion", recipe.distortion, experiment.distortions)
+    _one_of("model", recipe.model, MODELS)
+    _one_of("transformation", recipe.transformation, TRANSFORMATIONS)
+    for name in ("epochs", "batch_size", "lr", "localisation_lr", "localisation_clip"):
+        if not getattr(recipe, name) > 0:
+            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give more than 0")
+    return experiment
+
+
+def _one_of(what: str, name: str, known: object) -> None:
+    names = list(known)  # type: ignore[call-overload]
+    if name not in names:
+        raise InputError(f"{what} {name!r} was asked for; known: {', '.join(names)}")

@@ -33,7 +33,7 @@ class Recipe:
     epochs: int = 10
     batch_size: int = 256
     lr: float = 3e-3
-    localisation_lr: float = 0.3
+    localisation_lr: float = 1.0
     localisation_clip: float = 1.0
     weight_decay: float = 1e-4
     seed: int = 0

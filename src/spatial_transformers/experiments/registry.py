@@ -1,5 +1,9 @@
 """The experiments by name, and the check of a recipe's names against them."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
 from spatial_transformers import InputError
 
 from . import distorted_mnist, rotated_digits
@@ -11,6 +15,12 @@ EXPERIMENTS: dict[str, Experiment] = {
     "rotated-digits": rotated_digits.EXPERIMENT,
     "distorted-mnist": distorted_mnist.EXPERIMENT,
 }
+
+
+def defaults(experiment: str, **changes: Any) -> Recipe:
+    """Return the experiment's recipe with some facts changed."""
+    _one_of("experiment", experiment, EXPERIMENTS)
+    return replace(EXPERIMENTS[experiment].defaults, **changes)
 
 
 def find(recipe: Recipe) -> Experiment:
@@ -31,7 +41,6 @@ def find(recipe: Recipe) -> Experiment:
     return experiment
 
 
-def _one_of(what: str, name: str, known: object) -> None:
-    names = list(known)  # type: ignore[call-overload]
-    if name not in names:
+def _one_of(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in (names := list(known)):
         raise InputError(f"{what} {name!r} was asked for; known: {', '.join(names)}")

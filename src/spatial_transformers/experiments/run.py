@@ -9,18 +9,19 @@ metrics.json        written last: a run that has it is finished
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from spatial_transformers import InputError
 
@@ -29,6 +30,7 @@ from .classifier import Classifier
 from .data.module import DistortedImages
 from .files import read_json, whole, write_json
 from .networks import Network, build, count_parameters
+from .picture import draw
 from .recipe import Recipe
 from .registry import find
 
@@ -54,11 +56,11 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
     data = _data(experiment, recipe)
     classifier = Classifier(_network(experiment, recipe), recipe)
     checkpoint = out / "last.ckpt"
-    runner = Trainer(
+    runner = _trainer(
         max_epochs=recipe.epochs,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[_checkpoints(out)],
-        **(_quiet() | trainer),
+        **trainer,
     )
     continued = str(checkpoint) if checkpoint.is_file() else None
     with _without_warnings():
@@ -66,10 +68,16 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
     if runner.interrupted:
         raise KeyboardInterrupt
     with whole(out / "model.safetensors") as temporary:
-        save_file(classifier.network.state_dict(), temporary)
+        temporary.write_bytes(save(classifier.network.state_dict()))
     metrics = _score(runner, classifier, data)
     write_json(out / "metrics.json", metrics)
     return metrics
+
+
+def started(out: Path) -> Recipe | None:
+    """Return the recipe that a run was started with, if there is such a run."""
+    claimed = out / "recipe.json"
+    return Recipe.from_json(read_json(claimed), claimed) if claimed.is_file() else None
 
 
 def evaluate(out: Path, *, data: str | None = None, **trainer: Any) -> dict[str, Any]:
@@ -77,7 +85,7 @@ def evaluate(out: Path, *, data: str | None = None, **trainer: Any) -> dict[str,
     recipe, network = load(out)
     if data is not None:
         recipe = replace(recipe, data=data)
-    runner = Trainer(logger=False, **(_quiet() | trainer))
+    runner = _trainer(logger=False, **trainer)
     return _score(runner, Classifier(network, recipe), _data(find(recipe), recipe))
 
 
@@ -104,21 +112,32 @@ def load(out: Path) -> tuple[Recipe, Network]:
     return recipe, network.eval()
 
 
-def test_batch(recipe: Recipe, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the first distorted test images of a recipe's experiment, with their labels."""
-    return _data(find(recipe), recipe).fixed_test_batch(count)
+def show(out: Path, path: Path, *, count: int = 8, data: str | None = None) -> None:
+    """Draw what the spatial transformer of a finished run does to its first test images."""
+    if not 1 <= count <= 32:
+        raise InputError(f"{count} images were asked for; give 1 to 32")
+    recipe, network = load(out)
+    recipe = recipe if data is None else replace(recipe, data=data)
+    images, labels = _data(find(recipe), recipe).fixed_test_batch(count)
+    draw(network, images, labels, path)
+
+
+def in_words(metrics: Mapping[str, Any]) -> str:
+    """Return the metrics that come first to mind, on one line."""
+    error, count = metrics["test_error"], metrics["test_images"]
+    return f"test error {error:.2f} % of {count:,} images, {metrics['parameters']:,} parameters"
 
 
 def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
     """Write the recipe into an unclaimed folder, or check that the folder is this run's."""
-    claimed = out / "recipe.json"
-    if not claimed.is_file():
+    before = started(out)
+    if before is None:
         out.mkdir(parents=True, exist_ok=True)
-        write_json(claimed, recipe.as_json())
+        write_json(out / "recipe.json", recipe.as_json())
         return
     if not resume:
         raise InputError(f"{out}: holds a run already; continue it with --resume, or name another")
-    if different := Recipe.from_json(read_json(claimed), claimed).differences(recipe):
+    if different := before.differences(recipe):
         raise InputError(f"{out}: holds a run of another recipe ({different}); name another folder")
 
 
@@ -166,17 +185,25 @@ def _checkpoints(out: Path) -> ModelCheckpoint:
     )
 
 
-def _quiet() -> dict[str, Any]:
-    """Return Trainer options that leave only the progress bar on the screen."""
+def _trainer(**options: Any) -> Trainer:
+    """Return a Trainer that leaves only the progress bar on the screen."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    return {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    try:
+        return Trainer(**(quiet | options))
+    except MisconfigurationException as error:
+        raise InputError(f"Lightning cannot run with these options: {error}") from error
 
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Silence Lightning on what is meant: data in memory, and a run's folder used again."""
+    """Silence Lightning on what is meant here, and on its own use of torch."""
     with warnings.catch_warnings():
-        for message in (".*does not have many workers.*", ".*exists and is not empty.*"):
+        for message in (
+            ".*does not have many workers",  # the data are in memory
+            ".*exists and is not empty",  # the run's folder, when it continues
+            ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
+        ):
             warnings.filterwarnings("ignore", message)
         yield

@@ -1,5 +1,7 @@
 """Convolutional localisation network, the paper's for ST-CNN: conv – pool – conv – fc – θ."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -16,7 +18,8 @@ class LocalisationCNN(nn.Module):
     """Convolution 5 – max-pool 2 – convolution 5 – fully connected – θ (section 3.1).
 
     The paper's layers. Where the input is below 14 pixels they would leave nothing, so there
-    convolutions are padded to keep the size.
+    convolutions are padded to keep the size. Batch normalisation is not the paper's; with it the
+    network finds large rotations much sooner.
 
     Args:
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
@@ -26,6 +29,7 @@ class LocalisationCNN(nn.Module):
             the image's size.
         filters: filters of both convolutions.
         hidden: width of the fully connected layer.
+        batch_norm: normalise after each convolution.
         perturbation: see `RegressionHead`.
         device: of the parameters.
         dtype: of the parameters.
@@ -51,6 +55,7 @@ class LocalisationCNN(nn.Module):
         input_size: Size | None = None,
         filters: int = 20,
         hidden: int = 20,
+        batch_norm: bool = False,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -61,14 +66,12 @@ class LocalisationCNN(nn.Module):
             raise InputError(f"input_size {self.input_size} was asked for; give 2 pixels or more")
         padding = 0 if min(self.input_size) >= _SMALLEST_UNPADDED else _KERNEL // 2
         factory = {"device": device, "dtype": dtype}
-        conv = nn.Conv2d if transformation.ndim == 2 else nn.Conv3d
-        pool = nn.MaxPool2d if transformation.ndim == 2 else nn.MaxPool3d
+        ndim = transformation.ndim
+        pool = nn.MaxPool2d if ndim == 2 else nn.MaxPool3d
         self.body = nn.Sequential(
-            conv(in_channels, filters, _KERNEL, padding=padding, **factory),
-            nn.ReLU(),
+            *_convolution(ndim, in_channels, filters, padding, batch_norm, **factory),
             pool(2),
-            conv(filters, filters, _KERNEL, padding=padding, **factory),
-            nn.ReLU(),
+            *_convolution(ndim, filters, filters, padding, batch_norm, **factory),
             nn.Flatten(),
             nn.Linear(filters * self._pixels_left(padding), hidden, **factory),
             nn.ReLU(),
@@ -85,3 +88,16 @@ class LocalisationCNN(nn.Module):
         for n in self.input_size:
             pixels *= (n - lost) // 2 - lost
         return pixels
+
+
+def _convolution(
+    ndim: int, inputs: int, outputs: int, padding: int, batch_norm: bool, **factory: Any
+) -> list[nn.Module]:
+    """Return convolution, normalisation if asked, and ReLU."""
+    convolution = nn.Conv2d if ndim == 2 else nn.Conv3d
+    norm = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
+    return [
+        convolution(inputs, outputs, _KERNEL, padding=padding, **factory),
+        *([norm(outputs, **factory)] if batch_norm else []),
+        nn.ReLU(),
+    ]

@@ -16,7 +16,7 @@ def uniform(low: float, high: float, *, seed: int, epoch: int, sample: Tensor, d
 
     Example:
         >>> uniform(0, 1, seed=0, epoch=0, sample=torch.tensor([3, 1, 3]), draw=0)
-        tensor([0.1265, 0.6264, 0.1265], dtype=torch.float64)
+        tensor([0.9281, 0.4123, 0.9281], dtype=torch.float64)
 
     """
     keys = np.zeros(sample.shape, np.uint64)

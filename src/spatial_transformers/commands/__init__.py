@@ -1,0 +1,50 @@
+"""The `stn` command: a thin file per sub-command, which imports what it needs when it runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import InputError
+from . import demo, eval, info, show, train, verify, warp
+
+_COMMANDS = (info, verify, demo, train, eval, show, warp)
+_EXTRA = "pip install 'spatial-transformers[experiments]'"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command; return 0, 1 if a check failed, or 2 with one line on standard error."""
+    parser = argparse.ArgumentParser("stn", description="Spatial transformer networks.")
+    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in _COMMANDS:
+        name = command.__name__.rpartition(".")[2]
+        summary, _, example = (command.__doc__ or "").partition("\n\n")
+        sub = parsers.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=example,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(sub)
+        sub.set_defaults(run=command.run)
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except InputError as error:
+        return _refuse(args.command, str(error), 2)
+    except OSError as error:
+        return _refuse(args.command, _reason(error), 2)
+    except ModuleNotFoundError as error:
+        return _refuse(args.command, f"needs the package {error.name!r}: {_EXTRA}", 2)
+    except KeyboardInterrupt:
+        return _refuse(args.command, "interrupted; a run continues with --resume", 130)
+
+
+def _refuse(command: str, reason: str, status: int) -> int:
+    print(f"stn {command}: {reason}", file=sys.stderr)
+    return status
+
+
+def _reason(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename else ""
+    return f"{name}{error.strerror or error}; check the path, its permissions and the disk's space"

@@ -1,0 +1,39 @@
+"""Train CNN and ST-CNN of matched size on rotated digits; print their errors and draw a picture.
+
+Example:
+  stn demo --out runs/demo
+"""
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the folder and the number of seeds."""
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder (runs/demo)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per network (3)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train what is not trained yet, then print the table and the picture's path."""
+    from ..experiments import run as runs
+    from ..experiments.registry import defaults
+    from ..experiments.table import error_table
+
+    if args.seeds < 1:
+        from .. import InputError
+
+        raise InputError(f"--seeds {args.seeds} was asked for; give 1 or more")
+    models = ("cnn", "st-cnn")
+    results: dict[str, list] = {model: [] for model in models}
+    for seed in range(args.seeds):
+        for model in models:
+            print(f"{model}, seed {seed}", flush=True)
+            recipe = defaults("rotated-digits", model=model, seed=seed)
+            results[model].append(runs.train(recipe, args.out / f"{model}-{seed}", resume=True))
+    print(f"\nRotated digits, {results['cnn'][0]['test_images']} test images\n")
+    print(error_table(results))
+    shown = args.out / "st-cnn.png"
+    runs.show(args.out / "st-cnn-0", shown)
+    print(f"\npicture: {shown}")
+    return 0

@@ -1,0 +1,28 @@
+"""Score a finished run on its test set.
+
+Example:
+  stn eval runs/digits
+"""
+
+import argparse
+from pathlib import Path
+
+from .train import add_trainer_arguments, trainer_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the run and where its data lie now."""
+    parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder made by stn train")
+    parser.add_argument("--data", help="folder of the data set's files, if it has moved")
+    add_trainer_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the test error, the size of the network, and what its θ does."""
+    from ..experiments import run
+
+    metrics = run.evaluate(args.run_folder, data=args.data, **trainer_options(args))
+    print(f"{args.run_folder}: {run.in_words(metrics)}")
+    for name, value in metrics["theta"].items():
+        print(f"  {name}: {value['mean']:.2f} ± {value['std']:.2f}")
+    return 0

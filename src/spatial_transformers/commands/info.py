@@ -1,0 +1,53 @@
+"""Print versions, devices, and for each backend whether it can run or why not.
+
+Example:
+  stn info
+"""
+
+import argparse
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add no options."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts that a bug report needs."""
+    import torch
+
+    from .. import explain
+
+    packages = ("spatial-transformers", "torch", "numpy", "jaxtyping", "lightning", "matplotlib")
+    print(f"python {platform.python_version()} on {platform.platform()}")
+    for package in packages:
+        print(f"{package} {_version(package)}")
+    print(f"devices: cpu ({torch.get_num_threads()} threads){_accelerators()}")
+    for device in _devices():
+        for ndim in (2, 3):
+            print(explain(torch.zeros((1, 1, *[2] * ndim), device=device)))
+    return 0
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _devices() -> list[str]:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or not torch.accelerator.is_available():
+        return ["cpu"]
+    return ["cpu", accelerator.type]
+
+
+def _accelerators() -> str:
+    import torch
+
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return "".join(f", {name}" for name in names or _devices()[1:])

@@ -1,0 +1,200 @@
+"""Verification of a backend on this machine: does it compute what the reference does.
+
+The reference writes eqs. 3 to 7 out and defines what is correct. Cases come from a backend's own
+capabilities: every option it does not refuse, in every situation below. Compared are the values,
+the vector–Jacobian products (eqs. 6 and 7) and, in float64, the gradients of those products.
+
+Slopes are compared away from kinks, which rounding may cross, or exactly on them: there the sizes
+are such that no operation rounds.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Literal, TypeAlias, get_args
+
+import torch
+from torch import Generator, Tensor
+
+from ..grid import Affine
+from ..grid.regular import pixel_frame
+from .backends.reference import Reference
+from .dispatch import Backend, Operation, Spec
+from .kernels import KERNELS
+from .padding import PADDING_MODES
+
+Situation = Literal[
+    "inside",  # coordinates in and around the image
+    "kinks",  # on whole and half pixels
+    "identity",  # θ is the identity, at sizes that are no power of two
+    "one pixel",  # along an axis of source and target
+    "one image",  # expanded for several coordinates, which alone take a gradient
+    "one grid",  # or θ: the reverse; strided tensors, a cotangent of one number
+    "outside",  # far, up to overflow
+    "not finite",  # coordinates, among others
+]
+
+Fill: TypeAlias = Tensor | None
+
+_DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+_BATCH, _CHANNELS = 3, 2
+_MARGIN = 1e-3  # pixels between a random coordinate and the nearest kink
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison: the static facts of a call and the nature of its inputs."""
+
+    spec: Spec
+    situation: Situation
+
+    def __str__(self) -> str:
+        return f"{self.spec}: {self.situation}"
+
+
+def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
+    """Yield every case that the backend says it can run; without tolerances there are none.
+
+    Example:
+        >>> from spatial_transformers.sampler.backends import BACKENDS
+        >>> print(next(cases(BACKENDS[0])))
+        sample of a 2-D float64 image on cpu, mode nearest, padding zeros, context eager: inside
+
+    """
+    options = product(get_args(Operation), (2, 3), KERNELS, PADDING_MODES, (False, True), _DTYPES)
+    for operation, ndim, mode, padding_mode, align_corners, dtype in options:
+        spec = Spec(operation, ndim, mode, padding_mode, align_corners, dtype, device, "eager")
+        if dtype in backend.tolerance and not backend.why_not(spec):
+            for situation in get_args(Situation):
+                if (operation, situation) != ("sample", "identity"):
+                    yield Case(spec, situation)
+
+
+def check(backend: Backend, case: Case) -> list[str]:
+    """Compare a backend with the reference: a line per disagreement, none if it agrees.
+
+    Where values disagree, gradients are not asked for.
+
+    Example:
+        >>> from spatial_transformers.sampler.backends import BACKENDS
+        >>> check(BACKENDS[0], next(cases(BACKENDS[0])))
+        []
+
+    """
+    inputs = _inputs(case)
+    tolerance, lines = backend.tolerance[case.spec.dtype], []
+    scale = max(_largest(t) for t in (inputs[0], inputs[2]) if t is not None)
+    expected = list(_results(Reference(), case, *inputs))
+    try:
+        for (name, due), found in zip(expected, _results(backend, case, *inputs), strict=True):
+            fault = _fault(found[1], due, tolerance * max(scale, _largest(due)))
+            lines += [f"{name}: {fault}"] if fault else []
+            if lines and name == "values":
+                break
+    except Exception as error:  # a finding like any other, and not the end of the battery
+        lines.append(f"raised {type(error).__name__}: {error}")
+    return lines
+
+
+def _fault(found: Tensor, due: Tensor, allowed: float) -> str | None:
+    kinds = [f"{tuple(t.shape)} in {t.dtype}" for t in (found, due)]
+    if kinds[0] != kinds[1]:
+        return " instead of ".join(kinds)
+    off = _largest(found.double() - due.double())
+    return None if off <= allowed else f"off by {off:.2e}, allowed {allowed:.2e}"  # NaN is off
+
+
+def _largest(tensor: Tensor) -> float:
+    return tensor.double().abs().max().item()
+
+
+def _results(
+    backend: Backend, case: Case, image: Tensor, coordinates: Tensor, fill: Fill, cotangent: Tensor
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield all that is compared, with its name; values first."""
+    spec = case.spec
+    kind = {"sample": "grid", "warp": "theta"}[spec.operation]
+    constant = {"one image": "image", "one grid": kind}.get(case.situation)
+    tensors = {"image": image.detach(), kind: coordinates.detach()}
+    leaves = {name: t.requires_grad_() for name, t in tensors.items() if name != constant}
+    image, coordinates = (t.expand(_BATCH, *t.shape[1:]) for t in tensors.values())
+    if spec.operation == "sample":
+        output = backend.sample(spec, image, coordinates, fill)
+    else:
+        output = backend.warp(spec, image, coordinates, Affine(spec.ndim), _sizes(case)[1], fill)
+    yield "values", output.detach()
+
+    grads = partial(torch.autograd.grad, materialize_grads=True)
+    first = grads(output, [*leaves.values()], cotangent, retain_graph=True)
+    yield from ((f"gradient to {n}", g) for n, g in zip(leaves, first, strict=True))
+    if spec.dtype == torch.float64:
+        cotangent = cotangent.detach().requires_grad_()
+        again = grads(output, [*leaves.values()], cotangent, create_graph=True)
+        along = torch.stack([(g * g.detach().cos()).sum() for g in again]).sum()
+        leaves["cotangent"] = cotangent
+        second = grads(along, [*leaves.values()])
+        yield from ((f"second derivative to {n}", g) for n, g in zip(leaves, second, strict=True))
+
+
+def _inputs(case: Case) -> tuple[Tensor, Tensor, Fill, Tensor]:
+    """Draw image, grid or θ, fill and cotangent, the same ones every time."""
+    spec, (source, target) = case.spec, _sizes(case)
+    generator = Generator().manual_seed(zlib.crc32(str(case).encode()))
+    image = torch.randn(_BATCH, _CHANNELS, *source, generator=generator)
+    fill = torch.randn(_CHANNELS, generator=generator)
+    cotangent = torch.randn(_BATCH, _CHANNELS, *target, generator=generator)
+    coordinates = _theta(case, generator)
+    if spec.operation == "sample":
+        coordinates = Affine(spec.ndim).grid(coordinates, target, align_corners=spec.align_corners)
+    wide = torch.promote_types(spec.dtype, torch.float32)
+    # at 1e30 a reflection has no digits left
+    far = (torch.finfo(wide).max, torch.inf if spec.padding_mode == "reflection" else 1e30)
+    numbers = {"outside": far, "not finite": (torch.nan, -torch.inf)}.get(case.situation, ())
+    for row, number in zip(coordinates, numbers, strict=False):  # the last stays as drawn
+        row.view(-1)[1::5] = number
+    image, fill, cotangent = (t.to(spec.device, spec.dtype) for t in (image, fill, cotangent))
+    coordinates = coordinates.to(spec.device, wide)
+    if case.situation == "one image":
+        image = image[:1].movedim(1, -1).contiguous().movedim(-1, 1)  # channels last
+    if case.situation == "one grid":
+        coordinates = coordinates[:1].repeat_interleave(2, -1)[..., ::2]
+        image = image.repeat_interleave(2, -1)[..., ::2]
+        cotangent = torch.ones_like(cotangent[:1, :1, :1]).expand(cotangent.shape)
+    return image, coordinates, fill if spec.padding_mode == "constant" else None, cotangent
+
+
+def _sizes(case: Case) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the sizes of source and target."""
+    situation, ndim = case.situation, case.spec.ndim
+    source, target = (6, 5, 7)[-ndim:], (1, 2, 67)[-ndim:]
+    if situation == "kinks":  # powers of two between the image's ends
+        source = tuple(2 ** (k + 1) + case.spec.align_corners for k in range(ndim))
+    if situation in ("one pixel", "not finite"):
+        source = (*source[:-1], 1)
+    return source, source if situation in ("kinks", "identity", "one pixel") else target
+
+
+def _theta(case: Case, generator: Generator) -> Tensor:
+    """Draw affine maps that keep samples away from kinks, or put them on kinks."""
+    affine, corners = Affine(case.spec.ndim), case.spec.align_corners
+    source, target = _sizes(case)
+    extents = torch.tensor(pixel_frame(source, corners).scale, dtype=torch.float64)
+    if case.situation in ("kinks", "identity"):
+        theta = affine.identity().double().repeat(_BATCH, 1)
+        if case.situation == "kinks":  # the identity, mirrors, and shifts by half pixels
+            steps = torch.randint(-4, 5, (_BATCH - 1, affine.ndim), generator=generator)
+            matrix = theta[1:].unflatten(1, (affine.ndim, affine.ndim + 1))
+            matrix *= torch.where(steps < 0, -1, 1)[..., None]
+            matrix[..., -1] = steps / 2 / extents
+        return theta
+    found = torch.zeros(0, affine.num_parameters)
+    while len(found) < _BATCH:
+        drawn = torch.randn(99, affine.num_parameters, generator=generator).double() / 2
+        drawn[:, affine.ndim] += 5 * (case.situation == "outside")
+        pixels = affine.pixels(drawn, target, source, align_corners=corners)
+        distance = (pixels * 2 - (pixels * 2).round()).abs() / 2
+        apart = (distance > _MARGIN) | (extents == 0)  # a lone pixel has no kinks
+        found = torch.cat((found, drawn[apart.flatten(1).all(1)]))
+    return found[:_BATCH]

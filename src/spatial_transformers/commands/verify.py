@@ -27,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
     for backend in chosen:
         cases = list(verify.cases(backend))
         wrong = {case: found for case in cases if (found := verify.check(backend, case))}
-        print(f"{backend.name}: {len(cases) - len(wrong)} of {len(cases)} cases agree")
+        if cases:
+            print(f"{backend.name}: {len(cases) - len(wrong)} of {len(cases)} cases agree")
+        else:
+            print(f"{backend.name}: what the others are compared with")
         for case, found in wrong.items():
             print(*(f"  {case}: {line}" for line in found), sep="\n")
         failed += len(wrong)

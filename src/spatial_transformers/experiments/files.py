@@ -14,13 +14,20 @@ _LARGEST_JSON = 1 << 20
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; it becomes `path` when the block ends well."""
+    """Give a temporary name to write to; it becomes `path` when the block ends well.
+
+    Raises:
+        OSError: if the file cannot be written, naming `path`.
+
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

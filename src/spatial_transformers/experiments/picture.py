@@ -63,7 +63,8 @@ def grid_lines(transformation: Transformation, theta: Tensor) -> Tensor:
 
 def _image(axes, image: Tensor, title: str) -> None:
     grey = image.shape[0] == 1
-    axes.imshow(image[0] if grey else image.movedim(0, -1), cmap="gray", vmin=0, vmax=1)
+    pixels = image[0] if grey else image.movedim(0, -1)
+    axes.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_title(title, fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -74,7 +75,7 @@ def _grid(axes, lines: Tensor, size: torch.Size) -> None:
     height, width = size
     x = lines[..., 0] * width / 2 + (width - 1) / 2
     y = lines[..., 1] * height / 2 + (height - 1) / 2
-    for i, (xs, ys) in enumerate(zip(x, y, strict=True)):
+    for i, (xs, ys) in enumerate(zip(x.numpy(), y.numpy(), strict=True)):
         axes.plot(xs, ys, color="tab:orange", linewidth=2.5 if i == 0 else 0.8)
     margin = 0.25
     axes.set_xlim(-0.5 - margin * width, width - 0.5 + margin * width)

@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save
 from spatial_transformers import InputError
 
 from .base import Experiment
+from .checkpoint import WholeCheckpoints
 from .classifier import Classifier
 from .data.module import DistortedImages
 from .files import read_json, whole, write_json
@@ -60,11 +61,12 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
         max_epochs=recipe.epochs,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[_checkpoints(out)],
+        plugins=[WholeCheckpoints()],
         **trainer,
     )
     continued = str(checkpoint) if checkpoint.is_file() else None
     with _without_warnings():
-        runner.fit(classifier, data, ckpt_path=continued, weights_only=True)
+        runner.fit(classifier, data, ckpt_path=continued)
     if runner.interrupted:
         raise KeyboardInterrupt
     with whole(out / "model.safetensors") as temporary:
@@ -189,7 +191,7 @@ def _trainer(**options: Any) -> Trainer:
     """Return a Trainer that leaves only the progress bar on the screen."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1}
     try:
         return Trainer(**(quiet | options))
     except MisconfigurationException as error:

@@ -23,7 +23,7 @@ from .reference import sample_pixels
 
 _MODES = {"bilinear": 0, "nearest": 1}  # the numbers of torch.ops.aten.grid_sampler_*d
 _PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
-_FAR = -8.0  # normalised; no kernel reaches the image from there
+_FAR = 8.0  # normalised, between edges: beyond the support of any image's border pixels
 
 
 class Aten(Backend):
@@ -54,12 +54,13 @@ class Aten(Backend):
 
     def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
         """Sample at normalised coordinates."""
-        if spec.padding_mode in FILLING:
-            grid = grid.where(grid.isfinite(), _FAR)
-            return _filled(spec, image, grid, fill)
-        finite = grid.isfinite().all(-1)
-        sampled = _grid_sample(spec, image, grid.where(finite[..., None], 0))
-        return sampled.where(finite[:, None], 0)
+        if spec.padding_mode in FILLING and not spec.align_corners:
+            return _filled(spec, image, _far_if_not_near(grid), fill)
+        # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
+        finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
+        sampled = _filled(spec, image, grid.where(finite[..., None], 0), fill)
+        outside = 0 if fill is None else fill.reshape(1, -1, *[1] * spec.ndim)
+        return sampled.where(finite[:, None], outside)
 
     def warp(
         self,
@@ -85,7 +86,12 @@ class Aten(Backend):
         scale = 2 / torch.tensor(padded[::-1], dtype=pixels.dtype, device=pixels.device)
         grid = torch.addcmul(scale / 2 - 1, pixels, scale)
         exact = replace(spec, padding_mode="zeros", align_corners=False)
-        return _filled(exact, image, grid.where(grid.isfinite(), _FAR), fill, padded)
+        return _filled(exact, image, _far_if_not_near(grid), fill, padded)
+
+
+def _far_if_not_near(grid: Tensor) -> Tensor:
+    """Move coordinates that overflow or are not finite to where no kernel reaches the image."""
+    return grid.where(grid.abs() < _FAR, _FAR)
 
 
 def _filled(

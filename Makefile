@@ -1,0 +1,44 @@
+# make demo: the main job; make test: the whole suite; make check: style, types, house rules.
+# Each makes the environment it needs in .venv, with the versions of constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check format api clean
+help:
+	@sed -n '1,2s/^# //p' Makefile
+
+demo: .venv/demo.stamp
+	$(BIN)/stn demo --out runs/demo
+
+test: .venv/dev.stamp
+	$(BIN)/pytest --typed
+	$(BIN)/pytest -m traced
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyright
+	$(BIN)/pytest --quiet tests/test_house.py
+
+format: .venv/dev.stamp
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+api: .venv/dev.stamp
+	$(BIN)/python tests/test_house.py
+
+clean:
+	rm -rf .venv runs
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable '.[experiments]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable '.[dev]'
+	@touch $@ .venv/demo.stamp

@@ -1,0 +1,92 @@
+"""`stn train`, `eval`, `show` and `demo`: one after the other on one folder, and their refusals."""
+
+import pytest
+from PIL import Image
+
+from spatial_transformers.commands import main
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", "rotated-digits", "--epochs", "1", "--out", str(out)]) == 0
+    return out
+
+
+def test_eval_prints_what_train_printed(run_folder, capsys):
+    assert main(["eval", str(run_folder)]) == 0
+    first = capsys.readouterr().out
+    assert main(["train", "rotated-digits", "--resume", "--out", str(run_folder)]) == 0
+    line = capsys.readouterr().out.strip().splitlines()[-1]
+    assert line.startswith(f"{run_folder}: test error ")
+    assert line in first
+    assert "rotation (deg)" in first
+
+
+def test_show(run_folder, tmp_path, capsys):
+    assert main(["show", str(run_folder), "--count", "3", "--out", str(tmp_path / "x.png")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "x.png")
+    Image.open(tmp_path / "x.png").verify()
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    from dataclasses import replace
+
+    from spatial_transformers.experiments import registry
+
+    name = "rotated-digits"
+    quick = registry.EXPERIMENTS[name]
+    quick = replace(quick, repeats=1, defaults=replace(quick.defaults, epochs=1))
+    monkeypatch.setitem(registry.EXPERIMENTS, name, quick)
+    assert main(["demo", "--seeds", "2", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| cnn | 38,884 | 2 |" in printed
+    assert "| st-cnn | 39,328 | 2 |" in printed
+    assert f"picture: {tmp_path / 'st-cnn.png'}" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "svhn", "--out", "{new}"], "known: rotated-digits, distorted-mnist"),
+        (["train", "distorted-mnist", "--out", "{new}"], "needs --data"),
+        (["train", "rotated-digits", "--out", "{run}"], "holds a run already"),
+        (["train", "rotated-digits", "--out", "{run}/recipe.json/x"], "Not a directory"),
+        (["train", "rotated-digits", "--seed", "5", "--resume", "--out", "{run}"], "seed: 0 → 5"),
+        (["eval", "{new}"], "no such file"),
+        (["show", "{run}", "--count", "0", "--out", "{new}.png"], "give 1 to 32"),
+        (["show", "{run}", "--out", "{new}/none/x.png"], "No such file"),
+        (["demo", "--seeds", "0", "--out", "{new}"], "give 1 or more"),
+    ],
+)
+def test_refusals(run_folder, tmp_path, capsys, arguments, reason):
+    places = {"new": tmp_path / "new", "run": run_folder}
+    assert main([a.format(**places) for a in arguments]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert reason in printed
+
+
+def test_a_missing_extra_is_named(monkeypatch, capsys):
+    def absent(args):
+        raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
+
+    monkeypatch.setattr("spatial_transformers.commands.eval.run", absent)
+    assert main(["eval", "x"]) == 2
+    assert "pip install 'spatial-transformers[experiments]'" in capsys.readouterr().err
+
+
+def test_interrupted(monkeypatch, capsys):
+    def interrupted(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spatial_transformers.commands.eval.run", interrupted)
+    assert main(["eval", "x"]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["info", "verify", "demo", "train", "eval", "show", "warp"])
+def test_help_shows_an_example(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    assert f"  stn {name}" in capsys.readouterr().out

@@ -1,0 +1,165 @@
+"""`stn warp`: Pillow's own rotation, shift and crop as oracle; every refusal is one line."""
+
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spatial_transformers.commands import main
+
+
+def smooth(shape, channels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (5, 6, channels), dtype=np.uint8).squeeze())
+    return small.resize(shape[::-1], Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    smooth((40, 60)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def warp(source, out, *options):
+    assert main(["warp", str(source), "--out", str(out), *map(str, options)]) == 0
+    with Image.open(out) as image:
+        return np.asarray(image).astype(int)
+
+
+def test_identity_keeps_every_bit(photo, tmp_path):
+    assert np.array_equal(warp(photo, tmp_path / "o.png"), np.asarray(Image.open(photo)))
+
+
+@pytest.mark.parametrize("degrees", [30, -75, 180])
+@pytest.mark.parametrize("corners", [(), ("--align-corners",)])
+def test_rotation(photo, tmp_path, degrees, corners):
+    turned = warp(photo, tmp_path / "o.png", "--rotate", degrees, *corners)
+    expected = Image.open(photo).rotate(degrees, Image.Resampling.BILINEAR)
+    inside = Image.new("L", (60, 40), 255).rotate(degrees) == np.asarray(255)
+    inside = np.asarray(Image.new("L", (60, 40), 255).rotate(degrees)) == 255
+    eroded = inside & np.roll(inside, 2, 0) & np.roll(inside, -2, 0) & np.roll(inside, 2, 1)
+    eroded &= np.roll(inside, -2, 1)
+    eroded[:2] = eroded[-2:] = False
+    eroded[:, :2] = eroded[:, -2:] = False
+    assert abs(turned - np.asarray(expected).astype(int))[eroded].max() <= 1
+
+
+def test_translation(photo, tmp_path):
+    moved = warp(photo, tmp_path / "o.png", "--translate", 7, -3)
+    source = np.asarray(Image.open(photo)).astype(int)
+    assert np.array_equal(moved[:37, 7:], source[3:, :-7])
+    assert not moved[37:].any()
+    assert not moved[:, :7].any()
+
+
+def test_scale_grows_the_picture(photo, tmp_path):
+    grown = warp(photo, tmp_path / "o.png", "--scale", 2)
+    expected = Image.open(photo).resize((60, 40), Image.Resampling.BILINEAR, box=(15, 10, 45, 30))
+    assert abs(grown - np.asarray(expected).astype(int))[1:-1, 1:-1].max() <= 1
+
+
+def test_all_together_compose_in_the_said_order(photo, tmp_path):
+    """Growth, then turn, then translation."""
+    once = warp(photo, tmp_path / "o.png", "--rotate", 90, "--translate", 5, 0, "--size", 60, 60)
+    warp(photo, tmp_path / "turned.png", "--rotate", 90, "--size", 60, 60)
+    twice = warp(tmp_path / "turned.png", tmp_path / "p.png", "--translate", 5, 0)
+    assert abs(once - twice).max() <= 1
+
+
+def test_theta_crops(photo, tmp_path):
+    crop = warp(
+        photo, tmp_path / "o.png", "--transformation", "attention",
+        "--theta", 0.5, 0.5, -0.5, "--size", 20, 30,
+    )  # fmt: skip
+    assert np.array_equal(crop, np.asarray(Image.open(photo))[:20, 30:])
+
+
+def test_constant_fill(photo, tmp_path):
+    moved = warp(
+        photo, tmp_path / "o.png", "--translate", 10, 0,
+        "--padding-mode", "constant", "--fill", 255, 128, 0,
+    )  # fmt: skip
+    assert (moved[:, :9] == (255, 128, 0)).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "1", "P"])
+def test_modes(tmp_path, mode):
+    image = smooth((12, 10), 4) if "A" in mode else smooth((12, 10), 3)
+    if mode == "I;16":
+        image = Image.fromarray((np.arange(120).reshape(12, 10) * 500).astype(np.uint16))
+    elif mode == "LA":
+        image = Image.merge("LA", image.split()[2:])
+    elif mode != "RGBA":
+        image = image.convert(mode)
+    image.save(tmp_path / "i.png")
+    kept = warp(tmp_path / "i.png", tmp_path / "o.png")
+    expected = np.asarray(image.convert({"1": "L", "P": "RGB"}.get(mode, mode))).astype(int)
+    seen = kept[..., -1:] > 0 if "A" in mode else np.ones_like(kept, bool)
+    assert np.array_equal(kept * seen, expected * seen)
+
+
+def test_transparent_edges_are_not_darkened(tmp_path):
+    Image.new("RGBA", (20, 20), (200, 100, 50, 255)).save(tmp_path / "i.png")
+    turned = warp(tmp_path / "i.png", tmp_path / "o.png", "--rotate", 30)
+    partly = (turned[..., 3] > 8) & (turned[..., 3] < 247)
+    assert partly.sum() > 20
+    assert abs(turned[partly][:, :3] - (200, 100, 50)).max() <= 12
+
+
+def test_exif_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned: shown upright at 90° clockwise
+    smooth((12, 30)).save(tmp_path / "i.jpg", exif=exif)
+    assert warp(tmp_path / "i.jpg", tmp_path / "o.jpg").shape == (30, 12, 3)
+
+
+REFUSALS = {
+    "no such file": (["none.png", "--out", "o.png"], "No such file"),
+    "not an image": (["text.png", "--out", "o.png"], "not a PNG or JPEG"),
+    "truncated": (["cut.png", "--out", "o.png"], "damaged image file"),
+    "width of theta": (["p.png", "--out", "o.png", "--theta", "1", "2"], "m11 m12 tx"),
+    "mode": (["p.png", "--out", "o.png", "--mode", "cubic"], "known modes: nearest, bilinear"),
+    "fill": (["p.png", "--out", "o.png", "--fill", "3"], "goes with 'constant'"),
+    "ending": (["p.png", "--out", "o.gif"], "written as .png"),
+    "no folder": (["p.png", "--out", "none/o.png"], "none/o.png"),
+    "scale": (["p.png", "--out", "o.png", "--scale", "0"], "other than 0"),
+    "size": (["p.png", "--out", "o.png", "--size", "0", "9"], "--size [0, 9]"),
+    "huge size": (["p.png", "--out", "o.png", "--size", "99999", "99999"], "--size"),
+    "family": (["p.png", "--out", "o.png", "--transformation", "x"], "known: affine"),
+    "alpha": (["rgba.png", "--out", "o.jpg"], "JPEG holds neither"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+@pytest.mark.traced
+def test_refusals(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    smooth((40, 60)).save("p.png")
+    smooth((4, 6), 4).save("rgba.png")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "p.png").read_bytes()[:-400])
+    arguments, reason = REFUSALS[name]
+    before = sorted(tmp_path.iterdir())
+    assert main(["warp", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert reason in printed.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_leaves_nothing(photo, tmp_path):
+    def small_files():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    code = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
+    arguments = ["warp", str(photo), "--rotate", "9", "--out", str(tmp_path / "o.png")]
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, *arguments],
+        preexec_fn=small_files, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "o.png: File too large" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]

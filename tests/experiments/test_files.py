@@ -1,0 +1,41 @@
+"""Files: whole or not at all."""
+
+import errno
+
+import pytest
+
+from spatial_transformers import InputError
+from spatial_transformers.experiments.files import read_json, whole, write_json
+
+
+def test_round_trip(tmp_path):
+    write_json(tmp_path / "x.json", {"a": [1, 2.5, "θ"]})
+    assert read_json(tmp_path / "x.json") == {"a": [1, 2.5, "θ"]}
+    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(errno.ENOSPC, "No space left")])
+def test_nothing_half_written_stays(tmp_path, error):
+    (tmp_path / "x").write_text("before")
+
+    def half():
+        with whole(tmp_path / "x") as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        half()
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert (tmp_path / "x").read_text() == "before"
+
+
+def test_errors_name_the_file_asked_for(tmp_path):
+    with pytest.raises(OSError, match=r"none/x'$"), whole(tmp_path / "none" / "x") as temporary:
+        temporary.write_text("")
+
+
+@pytest.mark.parametrize(("content", "reason"), [("{", "damaged JSON"), (" " * 2**21, "larger")])
+def test_damaged_json(tmp_path, content, reason):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InputError, match=reason):
+        read_json(tmp_path / "x.json")

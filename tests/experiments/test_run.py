@@ -1,0 +1,172 @@
+"""Runs: learned, repeated bit for bit, resumed after SIGKILL, and refused where damaged."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from spatial_transformers import InputError
+from spatial_transformers.experiments import run
+from spatial_transformers.experiments.recipe import Recipe
+from spatial_transformers.experiments.registry import defaults
+
+from .mnist import write_mnist
+
+
+def train(recipe, out, **options):
+    return run.train(recipe, out, enable_progress_bar=False, accelerator="cpu", **options)
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A short run on the embedded digits, with its recipe and metrics."""
+    recipe = defaults("rotated-digits", epochs=2)
+    out = tmp_path_factory.mktemp("runs") / "short"
+    return recipe, out, train(recipe, out)
+
+
+def test_it_learns(short):
+    _, _, metrics = short
+    assert metrics["test_images"] == 20 * 450
+    assert metrics["test_error"] < 40
+    assert metrics["theta"]["outside (%)"]["mean"] < 30
+
+
+def test_evaluation_repeats_the_metrics(short):
+    _, out, metrics = short
+    again = run.evaluate(out, enable_progress_bar=False, accelerator="cpu")
+    assert again == metrics == json.loads((out / "metrics.json").read_text())
+
+
+def test_same_seed_same_numbers(short, tmp_path):
+    recipe, out, metrics = short
+    assert train(recipe, tmp_path / "again") == metrics
+    weights = (tmp_path / "again" / "model.safetensors").read_bytes()
+    assert weights == (out / "model.safetensors").read_bytes()
+    assert train(replace(recipe, seed=1), tmp_path / "other") != metrics
+
+
+def test_theta_is_logged_each_epoch(short):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(short[1] / "tensorboard")).Reload()
+    for tag in ("theta/rotation (deg), mean", "theta/scale x, std", "theta/outside (%), mean"):
+        assert len(events.Scalars(tag)) == 2
+
+
+def test_bfloat16_autocast(tmp_path):
+    recipe = defaults("rotated-digits", epochs=1)
+    metrics = train(recipe, tmp_path / "run", precision="bf16-mixed")
+    assert metrics["test_error"] < 80
+    _, network = run.load(tmp_path / "run")
+    assert network.transformer.localisation.head.bias.dtype == torch.float32
+
+
+def command(out, *options):
+    code = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
+    options = (*options, "--epochs", "8", "--accelerator", "cpu", "--out", str(out))
+    return [sys.executable, "-c", code, "train", "rotated-digits", *options]
+
+
+def test_killed_and_resumed_ends_at_the_same_numbers(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run(command(whole), check=True, capture_output=True)
+    process = subprocess.Popen(
+        command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not (killed / "last.ckpt").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert (killed / "last.ckpt").exists()
+    assert not (killed / "model.safetensors").exists()
+    subprocess.run(command(killed, "--resume"), check=True, capture_output=True)
+    for name in ("metrics.json", "model.safetensors"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    started = torch.load(killed / "last.ckpt", weights_only=True)["epoch"]
+    assert started == 7
+
+
+def test_resuming_a_finished_run_returns_its_metrics(short):
+    recipe, out, metrics = short
+    before = (out / "model.safetensors").stat().st_mtime_ns
+    assert train(recipe, out, resume=True) == metrics
+    assert (out / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_claimed_folder_is_refused(short):
+    recipe, out, _ = short
+    with pytest.raises(InputError, match="holds a run already"):
+        train(recipe, out)
+    with pytest.raises(InputError, match=r"another recipe \(epochs: 2 → 3\)"):
+        train(replace(recipe, epochs=3), out, resume=True)
+
+
+def test_damaged_checkpoint(short, tmp_path):
+    recipe, out, _ = short
+    (tmp_path / "recipe.json").write_bytes((out / "recipe.json").read_bytes())
+    (tmp_path / "last.ckpt").write_bytes((out / "last.ckpt").read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"last\.ckpt: damaged"):
+        train(recipe, tmp_path, resume=True)
+
+
+def test_weights_of_another_model(short, tmp_path):
+    _, out, _ = short
+    (tmp_path / "recipe.json").write_bytes((out / "recipe.json").read_bytes())
+    with pytest.raises(InputError, match="finish the run"):
+        run.load(tmp_path)
+    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(InputError, match="not the weights of the st-cnn"):
+        run.load(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(InputError, match="not the weights of the st-cnn"):
+        run.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "vit"}, "model 'vit' .* known: cnn, st-cnn, fcn, st-fcn"),
+        ({"distortion": "X"}, "distortion 'X'"),
+        ({"transformation": "tps"}, "transformation 'tps' .* affine"),
+        ({"epochs": 0}, "epochs 0"),
+        ({"data": "somewhere"}, "leave --data out"),
+    ],
+)
+def test_bad_recipes(tmp_path, change, reason):
+    with pytest.raises(InputError, match=reason):
+        train(defaults("rotated-digits", **change), tmp_path / "run")
+
+
+@pytest.mark.parametrize("facts", [[], {"model": "cnn"}, {"seed": "0"}])
+def test_damaged_recipe(facts):
+    good = defaults("rotated-digits").as_json()
+    damaged = {**good, **facts} if facts == {"seed": "0"} else facts
+    with pytest.raises(InputError, match=r"recipe\.json"):
+        Recipe.from_json(damaged, "recipe.json")
+
+
+@pytest.mark.parametrize("model", ["cnn", "st-fcn"])
+def test_mnist_from_idx_files(tmp_path, model):
+    data = str(write_mnist(tmp_path / "mnist"))
+    recipe = defaults("distorted-mnist", data=data, model=model, epochs=1, batch_size=16)
+    assert train(recipe, tmp_path / "run")["test_images"] == 32
+
+
+def test_a_label_beyond_the_classes(tmp_path):
+    data = write_mnist(tmp_path / "mnist")
+    labels = data / "t10k-labels-idx1-ubyte.gz"
+    content = bytearray(gzip.decompress(labels.read_bytes()))
+    content[-1] = 17
+    labels.write_bytes(gzip.compress(bytes(content)))
+    with pytest.raises(InputError, match="label of 17"):
+        train(defaults("distorted-mnist", data=str(data)), tmp_path / "run")

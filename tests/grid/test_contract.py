@@ -1,0 +1,217 @@
+"""What every transformation owes its users; oracles: the regular grid, identities, gradcheck."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+from torch.testing import assert_close
+
+from equality import assert_identical
+from spatial_transformers.grid.regular import regular_grid, unnormalise
+
+from .contract import SIZE, SOURCE
+
+corners = pytest.mark.parametrize("align_corners", [False, True])
+
+EXTREMES = (0.0, 1.0, -1.0, 1e-38, 1e38, -1e38, torch.inf, -torch.inf, torch.nan)
+
+
+def _flat(grid):
+    return grid.flatten(1, -2)  # (N, K, ndim)
+
+
+def test_entries_count_and_identity_agree(family):
+    transformation = family.make()
+    identity = transformation.identity()
+    assert transformation.num_parameters == len(transformation.entries) == len(identity)
+    assert len(set(transformation.entries)) == len(transformation.entries)
+    assert identity.ndim == 1
+
+
+def test_identity_is_float32_on_the_cpu_whatever_the_defaults(family):
+    identity = family.make().identity()
+    assert (identity.dtype, identity.device.type) == (torch.float32, "cpu")
+    with torch.device("meta"):
+        transformation = family.make()
+        assert_identical(transformation.identity(), identity)
+    assert_identical(transformation.identity(), identity)
+
+
+def test_identity_keeps_points(family):
+    identity, points = family.make().identity()[None], family.points(1, torch.float32)
+    assert_identical(family.make().transform_points(identity, points), points)
+
+
+@corners
+@pytest.mark.parametrize("size", [(5, 7, 4), (1, 3, 1), (28, 28, 2), (2, 225, 3)])
+def test_grid_of_the_identity_is_the_regular_grid(family, size, align_corners):
+    transformation = family.make()
+    size = size[: transformation.ndim]
+    grid = transformation.grid(transformation.identity()[None], size, align_corners=align_corners)
+    assert_identical(grid[0], regular_grid(size, ndim=len(size), align_corners=align_corners))
+
+
+# At these sizes the regular grid is exact, also in float32.
+@pytest.mark.parametrize(("size", "align_corners"), [((8, 4, 2), False), ((9, 5, 3), True)])
+def test_grid_maps_the_points_of_the_regular_grid(family, size, align_corners):
+    transformation, theta = family.make(), family.theta()
+    size = size[: transformation.ndim]
+    regular = regular_grid(size, ndim=len(size), align_corners=align_corners).double()
+    grid = transformation.grid(theta, size, align_corners=align_corners)
+    assert grid.shape == (3, *size, len(size))
+    mapped = transformation.transform_points(theta, _flat(regular[None]).expand(3, -1, -1))
+    assert_close(_flat(grid), mapped, rtol=0, atol=1e-14)
+
+
+def test_one_number_is_a_size_for_all_axes(family):
+    transformation, theta = family.make(), family.theta()
+    size = (4,) * transformation.ndim
+    assert_identical(transformation.grid(theta, 4), transformation.grid(theta, size))
+    assert_identical(
+        transformation.pixels(theta, 4, 6), transformation.pixels(theta, size, [6] * len(size))
+    )
+
+
+@corners
+@pytest.mark.parametrize("source", [SOURCE, SIZE, (1, 8, 1)])
+def test_pixels_are_the_grid_unnormalised(family, source, align_corners):
+    transformation, theta = family.make(), family.theta()
+    size, source = SIZE[: transformation.ndim], source[: transformation.ndim]
+    grid = transformation.grid(theta, size, align_corners=align_corners)
+    pixels = transformation.pixels(theta, size, source, align_corners=align_corners)
+    assert_close(pixels, unnormalise(grid, source, align_corners), rtol=0, atol=1e-13)
+
+
+@corners
+def test_pixels_of_the_identity_are_exact_integers(family, align_corners):
+    transformation = family.make()
+    identity = transformation.identity()[None]
+    for n in (*range(1, 130), 224, 299, 1000, 1023, 4097):
+        for axis in range(transformation.ndim):  # the axis of coordinates; sizes are reversed
+            size = [3] * transformation.ndim
+            size[-1 - axis] = n
+            pixels = transformation.pixels(identity, size, size, align_corners=align_corners)
+            along = pixels[0, ..., axis].movedim(-1 - axis, -1)
+            assert_identical(along, torch.arange(float(n)).expand_as(along))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_inverse_undoes(family, reverse):
+    transformation, theta = family.make(), family.theta(32, torch.float32)
+    points = family.points(32, torch.float32)
+    there, back = theta, transformation.inverse(theta)
+    if reverse:
+        there, back = back, there
+    moved = transformation.transform_points(there, points)
+    assert (moved - points).abs().max() > 0.1
+    assert_close(transformation.transform_points(back, moved), points, rtol=0, atol=1e-5)
+
+
+def test_inverse_points_undoes(family):
+    transformation, theta = family.make(), family.theta(32, torch.float32)
+    points = family.points(32, torch.float32)
+    moved = transformation.transform_points(theta, points)
+    assert_close(transformation.inverse_points(theta, moved), points, rtol=0, atol=1e-5)
+
+
+def test_compose_maps_by_inner_first(family):
+    transformation, outer, inner = family.make(), family.theta(), family.theta()
+    points = family.points()
+    chained = transformation.transform_points(outer, transformation.transform_points(inner, points))
+    composed = transformation.compose(outer, inner)
+    assert composed.shape == outer.shape
+    assert_close(transformation.transform_points(composed, points), chained, rtol=0, atol=1e-14)
+
+
+def test_a_batch_of_one_serves_all(family):
+    transformation, one, many, points = family.make(), family.theta(1), family.theta(), None
+    all_of_one = one.expand_as(many)
+    assert_identical(transformation.compose(one, many), transformation.compose(all_of_one, many))
+    assert_identical(transformation.compose(many, one), transformation.compose(many, all_of_one))
+    for method in (transformation.transform_points, transformation.inverse_points):
+        points = family.points()
+        assert_identical(method(one, points), method(all_of_one, points))
+        assert_identical(method(many, points[:1]), method(many, points[:1].expand_as(points)))
+
+
+@pytest.mark.parametrize("check", [gradcheck, gradgradcheck])
+def test_gradients(family, check):
+    transformation = family.make()
+    size = (2, 3, 2)[: transformation.ndim]
+    theta, points = family.theta(2).requires_grad_(), family.points(2)[:, :3].requires_grad_()
+    assert check(lambda t: transformation.grid(t, size), (theta,))
+    assert check(lambda t: transformation.pixels(t, size, size, align_corners=True), (theta,))
+    assert check(transformation.transform_points, (theta, points))
+    assert check(transformation.inverse, (theta,))
+    assert check(transformation.inverse_points, (theta, points))
+    assert check(transformation.compose, (theta, theta.detach().flip(0).requires_grad_()))
+
+
+def _everything(transformation, theta, points):
+    size = SIZE[: transformation.ndim]
+    return (
+        transformation.grid(theta, size),
+        transformation.pixels(theta, size, SOURCE[: transformation.ndim]),
+        transformation.transform_points(theta, points),
+        transformation.inverse_points(theta, points),
+        transformation.inverse(theta),
+        transformation.compose(theta, theta),
+        *transformation.describe(theta).values(),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_float32_for_lower_precision(family, dtype):
+    transformation, theta = family.make(), family.theta(dtype=dtype)
+    points = family.points(dtype=dtype)
+    wide = _everything(transformation, theta.float(), points.float())
+    for found, expected in zip(_everything(transformation, theta, points), wide, strict=True):
+        assert expected.dtype == torch.float32
+        assert_identical(found, expected)
+
+
+def test_float64_stays_float64(family):
+    results = _everything(family.make(), family.theta(), family.points())
+    assert {result.dtype for result in results} == {torch.float64}
+
+
+def test_autocast_changes_nothing(family):
+    transformation, theta = family.make(), family.theta(dtype=torch.float32)
+    points = family.points(dtype=torch.float32)
+    expected = _everything(transformation, theta, points)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = _everything(transformation, theta, points)
+    for a, b in zip(found, expected, strict=True):
+        assert_identical(a, b)
+
+
+def test_describe_is_finite_with_a_value_per_image(family):
+    transformation = family.make()
+    parts = transformation.describe(family.theta(5))
+    assert parts
+    for part in parts.values():
+        assert part.shape == (5,)
+        assert part.isfinite().all()
+
+
+def test_describe_reads_the_identity_as_nothing_done(family):
+    transformation = family.make()
+    parts = transformation.describe(transformation.identity().expand(2, -1))
+    for name, part in parts.items():
+        assert_identical(part, torch.full((2,), 1.0 if "scale" in name else 0.0))
+
+
+def test_no_theta_crashes(family):
+    transformation = family.make()
+    chosen = torch.randint(len(EXTREMES), (200, transformation.num_parameters))
+    theta = torch.tensor(EXTREMES)[chosen]
+    theta[: len(EXTREMES)] = torch.tensor(EXTREMES)[:, None]
+    points, size = family.points(200, torch.float32), SIZE[: transformation.ndim]
+    assert transformation.grid(theta, size).shape == (200, *size, transformation.ndim)
+    assert transformation.pixels(theta, size, size).shape == (200, *size, transformation.ndim)
+    assert transformation.transform_points(theta, points).shape == points.shape
+    assert {part.shape for part in transformation.describe(theta).values()} == {(200,)}
+
+
+def test_a_batch_of_none_is_fine(family):
+    for result in _everything(family.make(), family.theta(0), family.points(0)):
+        assert len(result) == 0

@@ -1,0 +1,142 @@
+"""Every transformation's errors, and traced or transformed as in eager; oracle: eager, by value."""
+
+import re
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from spatial_transformers import InputError
+from tracing import compile_and_compare, export_and_compare, jvp_and_compare
+
+from .contract import SIZE
+
+pytestmark = pytest.mark.traced
+
+
+def _grids_like(transformation):
+    """Ask for grids of the size of an image, as networks do."""
+
+    def function(theta, image):
+        size = image.shape[2:]
+        grids = [transformation.grid(theta, size, align_corners=c) for c in (False, True)]
+        return torch.stack(grids)
+
+    return function
+
+
+def _there_and_back(transformation):
+    """Map points by every other method of the transformation."""
+
+    def function(theta, points):
+        composed = transformation.compose(theta, theta.flip(0))
+        moved = transformation.transform_points(composed, points)
+        return transformation.inverse_points(theta, moved)
+
+    return function
+
+
+def _theta_and_image(family, n, size):
+    theta = family.theta(n)
+    return theta, theta.new_zeros(n, 1, *size[: family.make().ndim])
+
+
+@pytest.mark.parametrize("wrong", [(2, 1), (2, 40), (2,), (2, 1, 1)])
+def test_theta_of_a_wrong_shape(family, wrong):
+    transformation = family.make()
+    with pytest.raises(InputError) as error:
+        transformation.grid(torch.zeros(wrong), SIZE[: transformation.ndim])
+    message = str(error.value)
+    assert type(transformation).__name__ in message
+    assert str(wrong) in message
+    assert f"(N, {transformation.num_parameters})" in message
+    assert " ".join(transformation.entries) in message
+
+
+def test_every_method_checks_theta(family):
+    transformation, wrong, points = family.make(), torch.zeros(2, 5), family.points(2)
+    size = SIZE[: transformation.ndim]
+    for call in (
+        lambda: transformation.pixels(wrong, size, size),
+        lambda: transformation.transform_points(wrong, points),
+        lambda: transformation.inverse_points(wrong, points),
+        lambda: transformation.inverse(wrong),
+        lambda: transformation.compose(wrong, family.theta(2)),
+        lambda: transformation.compose(family.theta(2), wrong),
+        lambda: transformation.describe(wrong),
+    ):
+        with pytest.raises(InputError, match=r"was given theta of shape \(2, 5\)"):
+            call()
+
+
+def test_theta_of_integers(family):
+    transformation = family.make()
+    name = type(transformation).__name__
+    with pytest.raises(InputError, match=f"{name}.*torch.int64.*floating"):
+        transformation.check(torch.ones(2, transformation.num_parameters, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("wrong", [(2, 4), (2, 4, 1), (2, 4, 4), (2, 1, 4, 2)])
+def test_points_of_a_wrong_shape(family, wrong):
+    transformation = family.make()
+    for method in (transformation.transform_points, transformation.inverse_points):
+        with pytest.raises(InputError) as error:
+            method(family.theta(2), torch.zeros(wrong))
+        assert str(wrong) in str(error.value)
+        assert f"(N, K, {transformation.ndim})" in str(error.value)
+
+
+@pytest.mark.parametrize("bad", [0.0, torch.nan, torch.inf])
+def test_the_inverse_of_a_singular_sample_names_it(family, bad):
+    transformation, theta, points = family.make(), family.theta(5), family.points(5)
+    theta[3] = bad
+    for call in (transformation.inverse, lambda t: transformation.inverse_points(t, points)):
+        with pytest.raises(InputError, match=r"sample 3 of") as error:
+            call(theta)
+        assert type(transformation).__name__ in str(error.value)
+    theta[1] = bad
+    with pytest.raises(InputError, match=re.escape("sample 1, 3 of")):
+        transformation.inverse(theta)
+
+
+def test_vmap(family):
+    transformation, theta, points = family.make(), family.theta(4), family.points(4)
+    size = SIZE[: transformation.ndim]
+    grids = torch.func.vmap(lambda t: transformation.grid(t[None], size)[0])(theta)
+    assert_close(grids, transformation.grid(theta, size))
+    there_and_back = _there_and_back(transformation)
+    mapped = torch.func.vmap(there_and_back)(theta[:, None], points[:, None])
+    one_by_one = map(there_and_back, theta[:, None], points[:, None])
+    assert_close(mapped, torch.stack(list(one_by_one)))
+    parts = torch.func.vmap(lambda t: dict(transformation.describe(t[None])))(theta)
+    assert_close({k: v[:, 0] for k, v in parts.items()}, dict(transformation.describe(theta)))
+
+
+def test_jvp(family):
+    transformation, points = family.make(), family.points()
+    size = SIZE[: transformation.ndim]
+    jvp_and_compare(lambda t: transformation.grid(t, size), family.theta())
+    jvp_and_compare(transformation.inverse, family.theta())
+    jvp_and_compare(lambda t: _there_and_back(transformation)(t, points), family.theta())
+
+
+def test_compile_grid(family):
+    cases = [_theta_and_image(family, 2, (5, 7, 9)), _theta_and_image(family, 3, (8, 11, 4))]
+    compile_and_compare(_grids_like(family.make()), cases)
+
+
+def test_compile_points(family):
+    cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((5, 8), (7, 10))]
+    compile_and_compare(_there_and_back(family.make()), cases)
+
+
+def test_export_grid(family):
+    sizes = ((5, 7, 9), (8, 11, 4), (3, 2, 6), (24, 20, 13))
+    cases = [_theta_and_image(family, n, s) for n, s in zip((2, 3, 1, 4), sizes, strict=True)]
+    spatial = range(2, family.make().ndim + 2)
+    export_and_compare(_grids_like(family.make()), cases, [(0,), (0, *spatial)])
+
+
+def test_export_points(family):
+    cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((2, 5), (4, 9), (3, 2))]
+    export_and_compare(_there_and_back(family.make()), cases, [(0,), (0, 1)])

@@ -1,0 +1,136 @@
+"""The regression layer: identity at first, alive, precise; oracle: the layer's own definition."""
+
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from equality import assert_identical
+from spatial_transformers import Affine, Attention, RegressionHead
+
+transformations = pytest.mark.parametrize(
+    "transformation", [Affine(), Affine(3), Attention(), Attention(3)], ids=repr
+)
+
+
+def _randomised(transformation, in_features=16, **options):
+    head = RegressionHead(in_features, transformation, **options)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.normal_()
+    return head
+
+
+def _assert_at_identity(head, transformation, features):
+    expected = transformation.identity().expand(len(features), -1)
+    assert_identical(head(features), expected)
+
+
+@transformations
+def test_identity_at_first(transformation):
+    head = RegressionHead(32, transformation)
+    _assert_at_identity(head, transformation, torch.randn(5, 32) * 100)
+
+
+@transformations
+def test_theta_is_linear_in_the_features(transformation):
+    head, features = _randomised(transformation), torch.randn(5, 16)
+    assert_close(head(features), features @ head.weight.mT + head.bias)
+
+
+def test_alive_at_the_start():
+    head = RegressionHead(32, Affine())
+    features = torch.randn(5, 32)
+    head(features).square().sum().backward()
+    assert_close(head.weight.grad, 2 * Affine().identity()[:, None] * features.sum(0))
+    assert_close(head.bias.grad, 10 * Affine().identity())
+
+
+def test_features_get_a_gradient_after_one_step():
+    head = RegressionHead(32, Affine())
+    features = torch.randn(5, 32, requires_grad=True)
+    optimiser = torch.optim.SGD(head.parameters(), lr=0.1)
+    F.mse_loss(head(features), torch.randn(5, 6)).backward()
+    assert not features.grad.any()
+    optimiser.step()
+    F.mse_loss(head(features), torch.randn(5, 6)).backward()
+    assert features.grad.ne(0).all()
+
+
+@pytest.mark.parametrize("perturbation", [0.01, 0.3])
+def test_perturbation_is_the_standard_deviation_of_theta(perturbation):
+    head = RegressionHead(4096, Affine(3), perturbation=perturbation)
+    theta = head(torch.randn(2000, 4096)) - Affine(3).identity()
+    assert_close(theta.std(), torch.tensor(perturbation), rtol=0.03, atol=0)
+    assert theta.mean().abs() < 0.03 * perturbation
+
+
+def test_reset_returns_to_the_identity():
+    head = _randomised(Affine())
+    head.reset_parameters()
+    _assert_at_identity(head, Affine(), torch.randn(5, 16))
+
+
+def test_materialised_from_meta():
+    head = RegressionHead(16, Affine(), device="meta")
+    assert head.weight.is_meta
+    assert head.bias.is_meta
+    head.to_empty(device="cpu").reset_parameters()
+    _assert_at_identity(head, Affine(), torch.randn(5, 16))
+
+
+def test_under_a_meta_device():
+    with torch.device("meta"):
+        head = RegressionHead(16, Affine())
+    assert head.weight.is_meta
+    head.load_state_dict(_randomised(Affine()).state_dict(), assign=True)
+    assert not head.weight.is_meta
+    head.reset_parameters()
+    _assert_at_identity(head, Affine(), torch.randn(5, 16))
+
+
+def test_autocast_changes_nothing():
+    head, features = _randomised(Affine()), torch.randn(5, 16)
+    expected = head(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = head(features)
+    assert found.dtype == torch.float32
+    assert_identical(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_float32_from_parameters_of_lower_precision(dtype):
+    head, features = _randomised(Affine()).to(dtype), torch.randn(5, 16).to(dtype)
+    wide = copy.deepcopy(head).float()
+    assert head(features).dtype == torch.float32
+    assert_identical(head(features), wide(features.float()))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_dtype_of_the_parameters(dtype):
+    head = RegressionHead(16, Affine(), dtype=dtype)
+    assert {parameter.dtype for parameter in head.parameters()} == {dtype}
+    assert head(torch.randn(5, 16, dtype=torch.float64)).dtype == torch.float64
+
+
+def test_no_reference_to_the_transformation_is_kept():
+    transformation = Affine()
+    head = RegressionHead(16, transformation)
+    gone = weakref.ref(transformation)
+    del transformation
+    gc.collect()
+    assert gone() is None
+    assert [name for name, _ in head.named_modules()] == [""]
+
+
+def test_state_is_weight_and_bias_alone():
+    assert list(RegressionHead(16, Affine()).state_dict()) == ["weight", "bias"]
+
+
+def test_repr_tells_widths():
+    expected = "RegressionHead(in_features=16, num_parameters=3)"
+    assert repr(RegressionHead(16, Attention())) == expected

@@ -1,0 +1,111 @@
+"""Every backend computes what the reference does; oracle: the reference, by `verify`."""
+
+from collections import defaultdict
+from typing import get_args
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from spatial_transformers import Affine, sample, warp
+from spatial_transformers.sampler.backends import BACKENDS
+from spatial_transformers.sampler.backends.aten import Aten
+from spatial_transformers.sampler.backends.reference import Reference
+from spatial_transformers.sampler.kernels import KERNELS
+from spatial_transformers.sampler.padding import PADDING_MODES
+from spatial_transformers.sampler.verify import Situation, cases, check
+
+VERIFIED = [b for b in BACKENDS if b.name != "reference"]
+OPERATIONS = {"aten": "aten.grid_sampler_"}  # what a backend's own work looks like to torch
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Tensors are tiny: a second thread only waits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _grouped():
+    """Return the cases of every backend by operation, dimensions and padding."""
+    groups = defaultdict(list)
+    for backend in VERIFIED:
+        for case in cases(backend):
+            spec = case.spec
+            groups[backend, spec.operation, spec.ndim, spec.padding_mode].append(case)
+    return groups
+
+
+GROUPS = _grouped()
+battery = pytest.mark.parametrize(
+    ("key", "group"),
+    GROUPS.items(),
+    ids=[f"{b.name}-{operation}-{n}d-{padding}" for b, operation, n, padding in GROUPS],
+)
+
+
+def _spied(backend):
+    """Return a copy of a backend, and the list of the specs that it is run with."""
+    specs = []
+
+    class Spied(type(backend)):
+        def sample(self, spec, *args):
+            specs.append(spec)
+            return super().sample(spec, *args)
+
+        def warp(self, spec, *args):
+            specs.append(spec)
+            return super().warp(spec, *args)
+
+    return Spied(), specs
+
+
+@battery
+def test_agrees_with_the_reference(key, group):
+    backend, specs = _spied(key[0])
+    faults = [f"{case}: {line}" for case in group for line in check(backend, case)]
+    assert specs == [case.spec for case in group]
+    assert not faults, "\n".join(faults)
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("backend", VERIFIED, ids=lambda backend: backend.name)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_pinned_backend_does_the_work_itself(backend, ndim):
+    image = torch.randn(1, 1, *[4] * ndim, requires_grad=True)
+    theta = Affine(ndim).identity()[None].requires_grad_()
+    grid = torch.zeros(1, *[2] * ndim, ndim, requires_grad=True)
+    for call in (
+        lambda: warp(image, theta, Affine(ndim), backend=backend.name),
+        lambda: sample(image, grid, backend=backend.name),
+    ):
+        with _Operations() as seen:
+            call().sum().backward()
+        mine = [name for name in seen.names if name.startswith(OPERATIONS[backend.name])]
+        assert len(mine) == 2, seen.names  # forward and backward
+        assert "aten.gather.default" not in seen.names
+
+
+def test_cases_cover_what_a_backend_can():
+    """Every option, dtype and situation occurs; the reference itself has nothing to prove."""
+    for backend in VERIFIED:
+        specs = [case.spec for case in cases(backend)]
+        assert len(set(cases(backend))) == len(specs)
+        assert not any(backend.why_not(spec) for spec in specs)
+    aten = list(cases(Aten()))
+    seen = {(c.spec.operation, c.spec.ndim, c.spec.mode, c.spec.padding_mode) for c in aten}
+    assert len(seen) == 2 * 2 * len(KERNELS) * len(PADDING_MODES)
+    assert {c.spec.dtype for c in aten} == set(Aten.tolerance)
+    assert {c.situation for c in aten} == set(get_args(Situation))
+    assert not list(cases(Reference()))

@@ -1,0 +1,156 @@
+"""`check` finds what is wrong with a backend; oracle: backends broken on purpose, one part each."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from spatial_transformers.sampler.autograd import Operator, run
+from spatial_transformers.sampler.backends.reference import Reference
+from spatial_transformers.sampler.dispatch import Spec
+from spatial_transformers.sampler.verify import Case, check
+
+
+class Broken(Reference):
+    """The reference behind an operator of its own, with one part spoiled."""
+
+    tolerance: ClassVar = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2}
+
+    def __init__(self, part=None, spoil=lambda t: t * 1.001):
+        self.part, self.spoil = part, spoil
+
+    def sample(self, spec, image, grid, fill):
+        return self._run(lambda u, g: Reference.sample(self, spec, u, g, fill), image, grid)
+
+    def warp(self, spec, image, theta, transformation, size, fill):
+        def call(u, t):
+            return Reference.warp(self, spec, u, t, transformation, size, fill)
+
+        return self._run(call, image, theta)
+
+    def _run(self, call, image, coordinates):
+        def backward(grad, needed, *tensors):
+            leaves = [t.detach().requires_grad_() for t in tensors]
+            with torch.enable_grad():
+                found = list(torch.autograd.grad(call(*leaves), leaves, grad))
+            if self.part in ("image", "coordinates"):
+                which = ("image", "coordinates").index(self.part)
+                found[which] = self.spoil(found[which])
+            return found
+
+        def forward(u, c):
+            values = call(u, c)
+            return self.spoil(values) if self.part == "values" else values
+
+        def reference(u, c):
+            values = call(u, c)
+            return self.spoil(values) if self.part == "second" else values
+
+        return run(Operator(forward, backward, reference), image, coordinates)
+
+
+def _case(operation, situation="inside", dtype=torch.float64, mode="bilinear"):
+    spec = Spec(operation, 2, mode, "border", False, dtype, "cpu", "eager")
+    return Case(spec, situation)
+
+
+operations = pytest.mark.parametrize("operation", ["sample", "warp"])
+
+
+def _nan_somewhere(tensor):
+    factor = torch.ones_like(tensor)
+    factor.view(-1)[-1] = torch.nan
+    return tensor * factor
+
+
+@operations
+@pytest.mark.parametrize("dtype", Broken.tolerance)
+def test_check_passes_the_unbroken(operation, dtype):
+    for situation in ("inside", "kinks", "one pixel", "one image", "one grid", "not finite"):
+        assert check(Broken(), _case(operation, situation, dtype)) == []
+
+
+@operations
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("values", "values: off by"),
+        ("image", "gradient to image: off by"),
+        ("coordinates", "gradient to {coordinates}: off by"),
+        ("second", "second derivative to {coordinates}: off by"),
+    ],
+)
+@pytest.mark.parametrize("spoil", [lambda t: t * 1.001, _nan_somewhere], ids=["off", "nan"])
+def test_check_finds_a_broken_part(operation, part, line, spoil):
+    found = check(Broken(part, spoil), _case(operation))
+    coordinates = {"sample": "grid", "warp": "theta"}[operation]
+    assert any(f.startswith(line.format(coordinates=coordinates)) for f in found), found
+    assert all("second" in f for f in found) or part != "second"
+    assert all("allowed" in f for f in found)
+    assert ("nan" in found[0]) == (spoil is _nan_somewhere)
+
+
+@operations
+def test_check_finds_a_slope_of_the_wrong_side(operation):
+    """Left-hand slopes pass everywhere but on kinks."""
+
+    class LeftHand(Reference):
+        tolerance = Broken.tolerance
+
+        def sample(self, spec, image, grid, fill):
+            below = grid - (grid.detach() - grid.detach().nextafter(grid.detach() - 1)) * 4
+            return super().sample(spec, image, below, fill)
+
+        def warp(self, spec, image, theta, transformation, size, fill):
+            grid = transformation.grid(theta, size, align_corners=spec.align_corners)
+            return self.sample(spec, image, grid, fill)
+
+    assert check(LeftHand(), _case(operation)) == []
+    found = check(LeftHand(), _case(operation, "kinks"))
+    assert any(f.startswith("gradient to") for f in found), found
+    assert not any(f.startswith("values") for f in found)
+
+
+@pytest.mark.parametrize("spoil", [lambda t: t.float(), lambda t: t[..., :1], lambda t: t.long()])
+def test_check_finds_another_dtype_or_shape(spoil):
+    (found,) = check(Broken("values", spoil), _case("warp"))
+    assert " instead of (3, 2, 2, 67) in torch.float64" in found
+
+
+def test_check_reports_what_a_backend_raises():
+    def refuse(_):
+        raise RuntimeError("out of order")
+
+    assert check(Broken("values", refuse), _case("warp")) == ["raised RuntimeError: out of order"]
+    assert check(Broken("image", refuse), _case("warp")) == ["raised RuntimeError: out of order"]
+
+
+def test_check_finds_an_output_without_a_gradient():
+    class Detached(Reference):
+        tolerance = Broken.tolerance
+
+        def warp(self, *args):
+            return super().warp(*args).detach()
+
+    (found,) = check(Detached(), _case("warp"))
+    assert found.startswith("raised RuntimeError")
+
+
+def test_check_finds_reads_of_what_is_not_finite():
+    class Trusting(Reference):
+        tolerance = Broken.tolerance
+
+        def sample(self, spec, image, grid, fill):
+            return super().sample(spec, image, grid.nan_to_num(), fill)
+
+    assert check(Trusting(), _case("sample")) == []
+    assert check(Trusting(), _case("sample", "not finite"))
+
+
+def test_check_is_repeatable_and_names_its_case():
+    case = _case("sample")
+    first, second = (check(Broken("values"), case) for _ in range(2))
+    assert first == second
+    assert str(case) == (
+        "sample of a 2-D float64 image on cpu, mode bilinear, padding border, context eager: inside"
+    )

@@ -1,0 +1,150 @@
+"""The house rules that a machine can check: imports, lengths, and the public API's snapshot.
+
+`python tests/test_house.py` writes the snapshot anew, for a change of the API that is meant.
+"""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import spatial_transformers
+
+NAME = "spatial_transformers"
+PACKAGE = Path(__file__).parents[1] / "src" / NAME
+SNAPSHOT = Path(__file__).with_name("api.txt")
+
+#: A module imports from its own layer's folder and from those further down only.
+LAYERS = (
+    ("commands",),
+    ("experiments",),
+    ("arrangements",),
+    ("transformer",),
+    ("localisation", "sampler"),
+    ("grid",),
+    ("_context",),
+    ("_types",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+LONGEST_FILE = 400
+LONGEST_FUNCTION = {"triton_kernels.py": 90}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def imports(path: Path) -> list[str]:
+    """Return what a file imports of the package, as dotted names below it."""
+    folder = path.relative_to(PACKAGE).parent.parts
+    found = []
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            modules = [(alias.name, 0) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            modules = [(f"{module}.{alias.name}".lstrip("."), node.level) for alias in node.names]
+        else:
+            continue
+        for module, level in modules:
+            if level:
+                above = folder[: len(folder) - level + 1]
+                found.append(".".join((*above, module)))
+            elif module.partition(".")[0] == NAME:
+                found.append("public:" + module.partition(".")[2])
+    return found
+
+
+def violations(path: Path) -> list[str]:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return [name for name in imports(path) if not allowed(name, room, path)]
+
+
+def allowed(name: str, room: str, path: Path) -> bool:
+    if name.startswith("public:"):
+        return room == "experiments" and name.removeprefix("public:") in vars(spatial_transformers)
+    first = name.partition(".")[0]
+    if first == room:
+        return not ("backends" in path.parts and name.startswith("sampler.sample."))
+    return room != "experiments" and (first not in RANK or RANK[first] > RANK.get(room, -1))
+
+
+def functions(path: Path):
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for node in ast.walk(parse(path)) if isinstance(node, kinds)]
+
+
+def code_lines(node: ast.FunctionDef) -> int:
+    """Return the length of a function without its docstring."""
+    documented = ast.get_docstring(node) is not None
+    docstring = node.body[0].end_lineno - node.body[0].lineno + 1 if documented else 0
+    return node.end_lineno - node.lineno + 1 - docstring
+
+
+def describe_api() -> str:
+    """Return a line per public name, and per public method, with its parameters and defaults."""
+    lines = []
+    for name, member in sorted(vars(spatial_transformers).items()):
+        if name.startswith("_") or inspect.ismodule(member):
+            continue
+        lines.append(f"{name}{signature(member)}")
+        if inspect.isclass(member):
+            own = [n for c in member.__mro__ if c.__module__.startswith(NAME) for n in vars(c)]
+            for method in sorted({n for n in own if not n.startswith("_")}):
+                lines.append(f"  .{method}{signature(getattr(member, method))}")
+    return "\n".join(lines) + "\n"
+
+
+def signature(member) -> str:
+    if not callable(member) or (issubclass(type(member), type) and issubclass(member, Exception)):
+        return ""
+    found = inspect.signature(member)
+    bare = [p.replace(annotation=p.empty) for p in found.parameters.values()]
+    return str(found.replace(parameters=bare, return_annotation=found.empty))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    assert violations(path) == []
+
+
+def test_an_import_upwards_is_found(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
+    for room, text in {
+        "grid": "from ..sampler import warp",
+        "sampler/backends": "from ..sample import warp",
+        "experiments": "from spatial_transformers.grid.base import Transformation",
+    }.items():
+        path = tmp_path / room / "module.py"
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+        assert violations(path), text
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_lengths(path):
+    assert len(path.read_text().splitlines()) <= LONGEST_FILE
+    longest = LONGEST_FUNCTION.get(path.name, 60)
+    assert [f.name for f in functions(path) if code_lines(f) > longest] == []
+
+
+@pytest.mark.traced  # the import hook wraps what is described here
+def test_public_api_is_the_snapshot():
+    assert describe_api() == SNAPSHOT.read_text(), "if meant: python tests/test_house.py"
+
+
+def test_importing_the_package_imports_no_extra():
+    extras = "lightning matplotlib PIL sklearn safetensors tensorboard triton beartype scipy"
+    code = f"import sys, {NAME}; print([m for m in {extras.split()} if m in sys.modules])"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == "[]"
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(describe_api())

@@ -19,7 +19,7 @@ def pytest_configure(config):
         from jaxtyping import install_import_hook
 
         assert "spatial_transformers" not in sys.modules
-        install_import_hook("spatial_transformers", "beartype.beartype")
+        install_import_hook("spatial_transformers", "typechecker.checked")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -40,7 +40,9 @@ def _seed():
 def _poison_empty(monkeypatch):
     """Fill uninitialised memory with NaN, so that reading it shows."""
     import torch
+    from torch.utils._device import _device_constructors
 
+    _device_constructors()  # cached: must know the real ones, for `with torch.device(...)`
     for name in ("empty", "empty_like"):
         make = getattr(torch, name)
 

@@ -16,7 +16,7 @@ Context = Literal["eager", "compile", "export", "transform"]
 
 def context() -> Context:
     """Say who runs the code: Python, a compiler, an exporter or a functorch transform."""
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # pyright: ignore
         return "export"
     if torch.compiler.is_compiling():
         return "compile"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from ._types import Image, InputError, Size, Theta, Warped
 from .grid import Transformation
 from .grid.regular import as_size
-from .sampler.sample import Fill, check_options, warp
+from .sampler.sample import Fill, check_dimensions, check_options, warp
 
 
 class SpatialTransformer(nn.Module):
@@ -117,6 +117,7 @@ class SpatialTransformer(nn.Module):
         )
 
     def _theta(self, image: Tensor) -> Tensor:
+        check_dimensions(image, self.transformation)
         theta = self.localisation(image)
         if not isinstance(theta, Tensor):
             raise InputError(

@@ -123,12 +123,12 @@ def test_compose_maps_by_inner_first(family):
 
 
 def test_a_batch_of_one_serves_all(family):
-    transformation, one, many, points = family.make(), family.theta(1), family.theta(), None
+    transformation, points = family.make(), family.points()
+    one, many = family.theta(1), family.theta()
     all_of_one = one.expand_as(many)
     assert_identical(transformation.compose(one, many), transformation.compose(all_of_one, many))
     assert_identical(transformation.compose(many, one), transformation.compose(many, all_of_one))
     for method in (transformation.transform_points, transformation.inverse_points):
-        points = family.points()
         assert_identical(method(one, points), method(all_of_one, points))
         assert_identical(method(many, points[:1]), method(many, points[:1].expand_as(points)))
 

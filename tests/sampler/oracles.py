@@ -37,12 +37,16 @@ def grid_sample(
     return sampled if fill is None else sampled + fill
 
 
+def cotangent(output: Tensor) -> Tensor:
+    """Return the one cotangent that all gradients are taken with."""
+    return torch.linspace(-1, 2, output.numel()).to(output).reshape(output.shape)
+
+
 def gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """Return the values and the gradient to every input, for one fixed cotangent."""
+    """Return the values and the gradient to every input."""
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     output = function(*leaves)
-    cotangent = torch.linspace(-1, 2, output.numel()).to(output).reshape(output.shape)
-    return [output.detach(), *torch.autograd.grad(output, leaves, cotangent)]
+    return [output.detach(), *torch.autograd.grad(output, leaves, cotangent(output))]
 
 
 def normalise(pixels: Tensor, source: Sequence[int], align_corners: bool) -> Tensor:
@@ -71,6 +75,30 @@ def on_kinks(n: int, source: Sequence[int], target: Sequence[int]) -> Tensor:
 def exact_size(ndim: int, align_corners: bool) -> tuple[int, ...]:
     """Return a source whose pixels normalise without rounding: spans are powers of two."""
     return tuple(n + align_corners for n in (2, 8, 4)[:ndim])
+
+
+def slope_at_identity(
+    image: Tensor, *, padding_mode: str, align_corners: bool, fill: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the gradient to an affine θ at the identity, and the sum of its terms' magnitudes.
+
+    Every sample is on a pixel, so its slope is the right-hand difference of the image.
+    """
+    weights, image = cotangent(image).double(), image.double()
+    lengths = image.shape[:1:-1]  # x first
+    half = [(n - align_corners) / 2 for n in lengths]
+    axes = [torch.arange(n).double() - (n - 1) / 2 for n in reversed(lengths)]
+    positions = torch.meshgrid(*axes, indexing="ij")[::-1]
+    rows = []
+    for r, axis in enumerate(range(image.ndim - 1, 1, -1)):
+        beyond = torch.full_like(image.narrow(axis, 0, 1), fill or 0)
+        slope = torch.cat((image, beyond), axis).diff(dim=axis)
+        if padding_mode in ("border", "reflection"):  # flat from the end pixels' centres on
+            slope.select(axis, 0).zero_()
+            slope.select(axis, -1).zero_()
+        terms = (weights * slope).sum((0, 1)) * half[r]  # of the translation
+        rows += [terms * x / (h or 1) for x, h in zip(positions, half, strict=True)] + [terms]
+    return torch.stack([row.sum() for row in rows]), torch.stack([r.abs().sum() for r in rows])
 
 
 def equation_3(

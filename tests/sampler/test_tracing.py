@@ -150,6 +150,7 @@ def _second_differences(function, x, step=1e-4):
 def test_hessian(operation, padding_mode, align_corners):
     function = _function(operation, padding_mode=padding_mode, align_corners=align_corners)
     image, where = _inputs(operation, 1, (3, 2), corners=align_corners, channels=1)
+    where = where[:, :2, :1] if operation == "sample" else where  # two points are enough
     both = torch.cat((image.flatten(), where.flatten()))
 
     def loss(both):

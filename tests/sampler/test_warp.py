@@ -7,7 +7,16 @@ from torch.testing import assert_close
 
 from spatial_transformers import Affine, sample, warp
 
-from .oracles import NAMES, PADDINGS, SOURCES, TARGETS, gradients, grid_sample
+from .oracles import (
+    NAMES,
+    PADDINGS,
+    SOURCES,
+    TARGETS,
+    cotangent,
+    gradients,
+    grid_sample,
+    slope_at_identity,
+)
 
 backends = pytest.mark.parametrize("backend", NAMES)
 modes = pytest.mark.parametrize("mode", ["nearest", "bilinear"])
@@ -64,50 +73,20 @@ def test_agrees_with_affine_grid_and_grid_sample(backend, mode, padding_mode, al
     assert_close(found, due)
 
 
-def _slopes(image, padding_mode):
-    """Return the right-hand slope of the image along x, y[, z] at every pixel, per pixel."""
-    slopes = []
-    for axis in range(image.ndim - 1, 1, -1):
-        beyond = torch.full_like(image.narrow(axis, 0, 1), _fill(padding_mode) or 0)
-        slope = torch.cat((image, beyond), axis).diff(dim=axis)
-        if padding_mode in ("border", "reflection"):  # flat from the border pixels' centres on
-            slope.select(axis, 0).zero_()
-            slope.select(axis, -1).zero_()
-        slopes.append(slope)
-    return slopes
-
-
-def _theta_gradient(image, cotangent, padding_mode, corners):
-    """Return ∂⟨V, cotangent⟩/∂θ at the identity, and the sum of its terms' magnitudes."""
-    lengths = image.shape[:1:-1]  # x first
-    half = [(n - corners) / 2 for n in lengths]
-    rows = []
-    for r, slope in enumerate(_slopes(image, padding_mode)):
-        terms = (cotangent * slope).sum((0, 1)) * half[r]  # of the translation
-        axes = [torch.arange(n).double() - (n - 1) / 2 for n in reversed(lengths)]
-        positions = torch.meshgrid(*axes, indexing="ij")[::-1]
-        rows += [terms * x / (h or 1) for x, h in zip(positions, half, strict=True)] + [terms]
-    return torch.stack([row.sum() for row in rows]), torch.stack([r.abs().sum() for r in rows])
-
-
 @backends
 @paddings
 @corners
 @pytest.mark.parametrize("sizes", [PLANES, BIG, VOLUMES], ids=["planes", "big", "volumes"])
 def test_identity_is_exact_with_the_right_hand_slope(backend, padding_mode, align_corners, sizes):
     options = {"padding_mode": padding_mode, "align_corners": align_corners}
-    call = _warp(backend=backend, fill_value=_fill(padding_mode), **options)
+    fill = _fill(padding_mode)
+    call = _warp(backend=backend, fill_value=fill, **options)
     for size in sizes:
-        image = torch.randn(1, 2, *size, requires_grad=True)
-        theta = _identity(len(size)).requires_grad_()
-        cotangent = torch.randn(image.shape)
-        found = call(image, theta)
-        assert torch.equal(found, image), size
-        to_image, to_theta = torch.autograd.grad(found, (image, theta), cotangent)
-        assert torch.equal(to_image, cotangent), size
-        due, scale = _theta_gradient(
-            image.detach().double(), cotangent.double(), padding_mode, align_corners
-        )
+        image, theta = torch.randn(1, 2, *size), _identity(len(size))
+        values, to_image, to_theta = gradients(call, image, theta)
+        assert torch.equal(values, image), size
+        assert torch.equal(to_image, cotangent(values)), size
+        due, scale = slope_at_identity(image, fill=fill, **options)
         assert ((to_theta[0] - due).abs() <= 2e-6 * scale).all(), size
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, context, without_autocast
-from .._types import Grid, InputError, Points, Size, Theta
+from .._types import Grid, InputError, Points, Size, Theta, require_same_batch
 from .regular import (
     Frame,
     as_size,
@@ -112,6 +112,7 @@ class Transformation(nn.Module, ABC):
             raise InputError(
                 f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
             )
+        require_same_batch(theta, points, f"mapping of points by {self}")
         with without_autocast(theta.device):
             positions = at_least_float32(points).unbind(-1)
             frame = normalised_frame(self.ndim)
@@ -157,9 +158,18 @@ class Homogeneous(Transformation):
     def from_matrix(self, matrix: Float[Tensor, "N ndim ndim+1"]) -> Theta:
         """Return the θ of a matrix of this family."""
 
-    def basis(self, size: Size, *, align_corners: bool = False) -> Float[Tensor, "ndim+1 *target"]:
-        """Return B for a target of `size`: its homogeneous coordinates, in rows."""
-        grid = regular_grid(size, ndim=self.ndim, align_corners=align_corners)
+    def basis(
+        self,
+        size: Size,
+        *,
+        align_corners: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, "rows *target"]:
+        """Return B for a target of `size`: its homogeneous coordinates (ndim + 1, *size)."""
+        grid = regular_grid(
+            size, ndim=self.ndim, align_corners=align_corners, dtype=dtype, device=device
+        )
         return torch.cat((grid, torch.ones_like(grid[..., :1])), -1).movedim(-1, 0)
 
     def inverse(self, theta: Theta) -> Theta:
@@ -175,6 +185,7 @@ class Homogeneous(Transformation):
 
     def compose(self, outer: Theta, inner: Theta) -> Theta:
         """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
+        require_same_batch(outer, inner, f"composition of {self}")
         a, b = self.matrix(self.check(outer)), self.matrix(self.check(inner))
         linear = a[:, :, :-1]
         product = (linear[:, :, :, None] * b[:, None, :, :]).sum(2)  # no matmul: autocast, TF32

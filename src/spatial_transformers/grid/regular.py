@@ -12,7 +12,8 @@ per axis below is in the order of coordinates, x first.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -43,7 +44,7 @@ def pixel_frame(size: Sequence[int], align_corners: bool) -> Frame:
 
 
 def centred_axes(
-    size: Sequence[int], *, dtype: torch.dtype, device: torch.device | None = None
+    size: Sequence[int], *, dtype: torch.dtype, device: torch.device | str | None = None
 ) -> tuple[Tensor, ...]:
     """Return the centred pixel positions per axis, x first, each broadcastable to (1, *size)."""
     axes = []
@@ -60,7 +61,12 @@ def half_extents(size: Sequence[int], align_corners: bool) -> tuple[float, ...]:
 
 
 def regular_grid(
-    size: Size, *, ndim: int = 2, align_corners: bool = False
+    size: Size,
+    *,
+    ndim: int = 2,
+    align_corners: bool = False,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str | None = None,
 ) -> Float[Tensor, "*target ndim"]:
     """Return G, the normalised coordinates of every pixel of an image of `size`.
 
@@ -74,7 +80,7 @@ def regular_grid(
 
     """
     size = as_size(size, ndim)
-    axes = centred_axes(size, dtype=torch.float32)
+    axes = centred_axes(size, dtype=dtype, device=device)
     extents = half_extents(size, align_corners)
     scaled = [axis * (1 / extent) for axis, extent in zip(axes, extents, strict=True)]
     return torch.stack(torch.broadcast_tensors(*scaled), -1)[0]
@@ -102,7 +108,12 @@ def as_size(size: Size, ndim: int) -> tuple[int, ...]:
 
     """
     axes = tuple(size) if isinstance(size, Sequence) else (size,) * ndim
-    if len(axes) != ndim or any(n < 1 for n in axes):
+    if len(axes) != ndim or not all(_is_count(n) for n in axes):
         order = {2: "(H, W)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
         raise InputError(f"size {size!r} was asked for; give {order}, each at least 1 pixel")
     return axes
+
+
+def _is_count(n: Any) -> bool:
+    whole = isinstance(n, (Integral, torch.SymInt)) and not isinstance(n, bool)
+    return whole and n >= 1

@@ -9,14 +9,24 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._context import at_least_float32, without_autocast
-from .._types import Size
+from .._types import InputError, Size
 from ..grid.regular import as_size
 
 
 def resize(
     image: Float[Tensor, "N C *source"], size: tuple[int, ...]
 ) -> Float[Tensor, "N C *target"]:
-    """Resize (N, C, *source) to (N, C, *size), pixel centres kept apart from corners."""
+    """Resize (N, C, *source) to (N, C, *size), pixel centres kept apart from corners.
+
+    Raises:
+        InputError: for another number of axes, or an image of integers.
+
+    """
+    if image.ndim != len(size) + 2 or not image.is_floating_point():
+        raise InputError(
+            f"a localisation network of input_size {size} was given {image.dtype} of shape "
+            f"{tuple(image.shape)}; give floating images (N, C, {'D, ' * (len(size) == 3)}H, W)"
+        )
     with without_autocast(image.device):
         resized = at_least_float32(image)
         for axis, target in enumerate(size, start=2):

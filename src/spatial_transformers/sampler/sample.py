@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .._context import at_least_float32, context, without_autocast
-from .._types import Grid, Image, InputError, Size, Theta, Warped
+from .._types import Grid, Image, InputError, Size, Theta, Warped, require_same_batch
 from ..grid import Transformation
 from ..grid.regular import as_size
 from . import dispatch
@@ -129,13 +129,7 @@ def warp(
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.2 and 3.3.
 
     """
-    _check_image(image)
-    if image.ndim != transformation.ndim + 2:
-        shape = "(N, C, H, W)" if transformation.ndim == 2 else "(N, C, D, H, W)"
-        raise InputError(
-            f"{transformation} was asked to warp an image of shape {tuple(image.shape)}; "
-            f"give {shape}"
-        )
+    check_dimensions(image, transformation)
     theta = transformation.check(theta)
     target = as_size(image.shape[2:] if size is None else size, transformation.ndim)
     check_options(mode, padding_mode, fill_value)
@@ -179,6 +173,17 @@ def _check_image(image: Tensor) -> None:
             f"an image of shape {tuple(image.shape)} was given; give (N, C, *spatial) with at "
             "least one pixel along every spatial axis"
         )
+
+
+def check_dimensions(image: Tensor, transformation: Transformation) -> None:
+    """Refuse an image of other dimensions than the transformation's, or of no pixels."""
+    if image.ndim != transformation.ndim + 2:
+        shape = "(N, C, H, W)" if transformation.ndim == 2 else "(N, C, D, H, W)"
+        raise InputError(
+            f"{transformation} was asked to warp an image of shape {tuple(image.shape)}; "
+            f"give {shape}"
+        )
+    _check_image(image)
 
 
 def check_options(mode: str, padding_mode: str, fill_value: Fill | None) -> None:
@@ -229,13 +234,10 @@ def _as_fill(fill_value: Fill | None, image: Tensor) -> Tensor | None:
 
 def _same_batch(image: Tensor, other: Tensor, name: str) -> tuple[Tensor, Tensor]:
     """Expand whichever has a batch of 1."""
+    require_same_batch(image, other, f"sampling an image by {name}")
     n, m = image.shape[0], other.shape[0]
     if n == m:
         return image, other
     if n == 1:
         return image.expand(m, *image.shape[1:]), other
-    if m == 1:
-        return image, other.expand(n, *other.shape[1:])
-    raise InputError(
-        f"an image batch of {n} was given with a {name} batch of {m}; give equal batches, or 1"
-    )
+    return image, other.expand(n, *other.shape[1:])

@@ -47,7 +47,7 @@ class Aten(Backend):
         if spec.mode not in _MODES or spec.padding_mode not in _PADDINGS:
             reasons.append("grid_sample has no such mode or padding")
         if spec.context == "transform":
-            reasons.append("grid_sample has no forward mode and no second derivative to transform")
+            reasons.append("grid_sample has no forward mode, and transforms need it")
         if spec.context == "compile" and spec.operation == "warp":
             reasons.append("padding to a power of two does not trace; the reference fuses anyway")
         return reasons

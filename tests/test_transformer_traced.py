@@ -74,7 +74,7 @@ class Posed(nn.Module):
         (torch.zeros(2, 3), r"theta of shape \(2, 3\); give \(N, 6\).*m11 m12 tx"),
         (torch.zeros(2, 2, 3), r"theta of shape \(2, 2, 3\)"),
         (torch.ones(2, 6, dtype=torch.int64), "torch.int64 theta; give a floating dtype"),
-        (torch.zeros(3, 6), "image batch of 2 was given with a theta batch of 3"),
+        (torch.zeros(3, 6), "by theta was asked with batches of 2 and 3"),
     ],
 )
 def test_a_wrong_localisation_output(value, message):

@@ -115,5 +115,6 @@ def as_size(size: Size, ndim: int) -> tuple[int, ...]:
 
 
 def _is_count(n: Any) -> bool:
-    whole = isinstance(n, (Integral, torch.SymInt)) and not isinstance(n, bool)
-    return whole and n >= 1
+    if isinstance(n, bool) or not isinstance(n, (Integral, torch.SymInt)):
+        return False
+    return bool(n > 0)  # pyright: ignore[reportOperatorIssue]

@@ -96,7 +96,7 @@ def slope_at_identity(
         if padding_mode in ("border", "reflection"):  # flat from the end pixels' centres on
             slope.select(axis, 0).zero_()
             slope.select(axis, -1).zero_()
-        terms = (weights * slope).sum((0, 1)) * half[r]  # of the translation
+        terms = weights * slope * half[r]  # of the translation
         rows += [terms * x / (h or 1) for x, h in zip(positions, half, strict=True)] + [terms]
     return torch.stack([row.sum() for row in rows]), torch.stack([r.abs().sum() for r in rows])
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
@@ -50,11 +50,13 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
 
     """
     experiment = find(recipe)
-    _claim(recipe, out, resume)
+    _refuse_another(recipe, out, resume)
     if (out / "metrics.json").is_file():
         return read_json(out / "metrics.json")
-    seed_everything(recipe.seed, verbose=False)
     data = _data(experiment, recipe)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "recipe.json", recipe.as_json())
+    seed_everything(recipe.seed, verbose=False)
     classifier = Classifier(_network(experiment, recipe), recipe)
     checkpoint = out / "last.ckpt"
     runner = _trainer(
@@ -130,12 +132,9 @@ def in_words(metrics: Mapping[str, Any]) -> str:
     return f"test error {error:.2f} % of {count:,} images, {metrics['parameters']:,} parameters"
 
 
-def _claim(recipe: Recipe, out: Path, resume: bool) -> None:
-    """Write the recipe into an unclaimed folder, or check that the folder is this run's."""
+def _refuse_another(recipe: Recipe, out: Path, resume: bool) -> None:
     before = started(out)
     if before is None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "recipe.json", recipe.as_json())
         return
     if not resume:
         raise InputError(f"{out}: holds a run already; continue it with --resume, or name another")
@@ -187,13 +186,24 @@ def _checkpoints(out: Path) -> ModelCheckpoint:
     )
 
 
+class _Progress(TQDMProgressBar):
+    """Lightning's bar without its version number, which a run's folder does not have."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
 def _trainer(**options: Any) -> Trainer:
     """Return a Trainer that leaves only the progress bar on the screen."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1}
+    callbacks = options.pop("callbacks", [])
+    if options.get("enable_progress_bar", True):
+        callbacks = [*callbacks, _Progress(refresh_rate=20)]
     try:
-        return Trainer(**(quiet | options))
+        return Trainer(callbacks=callbacks, **(quiet | options))
     except MisconfigurationException as error:
         raise InputError(f"Lightning cannot run with these options: {error}") from error
 

@@ -221,9 +221,15 @@ def _as_fill(fill_value: Fill | None, image: Tensor) -> Tensor | None:
     if fill_value is None:
         return None
     channels = image.shape[1]
-    if isinstance(fill_value, Real):
+    if isinstance(fill_value, Real) and image.is_floating_point():
         return image.new_full((channels,), float(fill_value))
-    fill = torch.as_tensor(fill_value, device=image.device).to(image.dtype).flatten()
+    given = torch.as_tensor(fill_value, device=image.device).flatten()
+    fill = given.to(image.dtype)
+    if not image.is_floating_point() and context() == "eager" and (fill != given).any():
+        raise InputError(
+            f"fill_value {fill_value!r} was given for an image of {image.dtype}, which cannot hold "
+            "it; give numbers of the image's kind"
+        )
     if fill.shape[0] not in (1, channels):
         raise InputError(
             f"{fill.shape[0]} fill values were given for an image of {channels} channels; give "

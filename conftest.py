@@ -8,6 +8,8 @@ Plain `pytest` runs everything without the hook.
 import sys
 
 import pytest
+import torch
+from torch.utils._device import _device_constructors
 
 
 def pytest_addoption(parser):
@@ -15,6 +17,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    torch.set_num_threads(1)  # tensors are tiny: a second thread only waits
     if config.getoption("--typed"):
         from jaxtyping import install_import_hook
 
@@ -31,17 +34,12 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(autouse=True)
 def _seed():
-    import torch
-
     torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True)
 def _poison_empty(monkeypatch):
     """Fill uninitialised memory with NaN, so that reading it shows."""
-    import torch
-    from torch.utils._device import _device_constructors
-
     _device_constructors()  # cached: must know the real ones, for `with torch.device(...)`
     for name in ("empty", "empty_like"):
         make = getattr(torch, name)

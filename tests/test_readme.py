@@ -1,9 +1,13 @@
-"""The README's Python runs as printed, and starts before line 35."""
+"""The README's Python runs as printed, and its table is that of the committed results."""
 
+import json
 import re
 from pathlib import Path
 
+from spatial_transformers.experiments.table import error_table
+
 README = Path(__file__).parents[1] / "README.md"
+RESULTS = README.parent / "docs" / "results" / "rotated-digits.json"
 
 
 def test_examples_run():
@@ -20,3 +24,7 @@ def test_length():
     lines = README.read_text().splitlines()
     assert lines.index("```python") < 35
     assert len(lines) <= 120
+
+
+def test_table_is_of_the_committed_results():
+    assert error_table(json.loads(RESULTS.read_text())) in README.read_text()

@@ -19,15 +19,6 @@ VERIFIED = [b for b in BACKENDS if b.name != "reference"]
 OPERATIONS = {"aten": "aten.grid_sampler_"}  # what a backend's own work looks like to torch
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tensors are tiny: a second thread only waits."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def _grouped():
     """Return the cases of every backend by operation, dimensions and padding."""
     groups = defaultdict(list)

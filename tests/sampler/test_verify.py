@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from spatial_transformers.grid.regular import unnormalise
 from spatial_transformers.sampler.autograd import Operator, run
 from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.dispatch import Spec
@@ -49,8 +50,8 @@ class Broken(Reference):
         return run(Operator(forward, backward, reference), image, coordinates)
 
 
-def _case(operation, situation="inside", dtype=torch.float64, mode="bilinear"):
-    spec = Spec(operation, 2, mode, "border", False, dtype, "cpu", "eager")
+def _case(operation, situation="inside", dtype=torch.float64, align_corners=False):
+    spec = Spec(operation, 2, "bilinear", "border", align_corners, dtype, "cpu", "eager")
     return Case(spec, situation)
 
 
@@ -145,6 +146,42 @@ def test_check_finds_reads_of_what_is_not_finite():
 
     assert check(Trusting(), _case("sample")) == []
     assert check(Trusting(), _case("sample", "not finite"))
+
+
+def _seen(case):
+    """Return the pixel coordinates (N, ..., ndim) that `check` puts to a backend."""
+    found = []
+
+    class Recording(Reference):
+        tolerance = Broken.tolerance
+
+        def warp(self, spec, image, theta, transformation, size, fill):
+            source, corners = image.shape[2:], spec.align_corners
+            found.append(transformation.pixels(theta, size, source, align_corners=corners).detach())
+            return super().warp(spec, image, theta, transformation, size, fill)
+
+        def sample(self, spec, image, grid, fill):
+            found.append(unnormalise(grid, image.shape[2:], spec.align_corners).detach())
+            return super().sample(spec, image, grid, fill)
+
+    assert check(Recording(), case) == []
+    return found[0]
+
+
+@operations
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_situations_are_on_kinks_or_off_them(operation, align_corners, dtype):
+    on = 2 * _seen(_case(operation, "kinks", dtype, align_corners))
+    assert (on == on.round()).all()
+    assert (on % 2 == 1).any()
+    assert (on % 2 == 0).any()
+    off = _seen(_case(operation, "inside", dtype, align_corners)) * 2
+    assert ((off - off.round()).abs() > 1.9e-3).all()  # twice the margin, less rounding
+    for situation, finite in (("not finite", torch.isnan), ("outside", torch.isinf)):
+        pixels = _seen(_case(operation, situation, dtype, align_corners))
+        assert finite(pixels).any()
+        assert pixels.isfinite().all(-1).any()
 
 
 def test_check_is_repeatable_and_names_its_case():

@@ -17,6 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, then print the table and the picture's path."""
     from ..experiments import run as runs
+    from ..experiments.files import write_json
     from ..experiments.registry import defaults
     from ..experiments.table import error_table
 
@@ -31,7 +32,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{model}, seed {seed}", flush=True)
             recipe = defaults("rotated-digits", model=model, seed=seed)
             results[model].append(runs.train(recipe, args.out / f"{model}-{seed}", resume=True))
-    print(f"\nRotated digits, {results['cnn'][0]['test_images']} test images\n")
+    write_json(args.out / "results.json", results)
+    print(f"\nRotated digits, {results['cnn'][0]['test_images']:,} test images\n")
     print(error_table(results))
     shown = args.out / "st-cnn.png"
     runs.show(args.out / "st-cnn-0", shown)

@@ -17,9 +17,11 @@ class Experiment:
         classes: how many there are.
         budget: parameters of every network, at most.
         distortions: by name, what turns images and sample numbers into network inputs.
-        repeats: fixed distortions scored per held-out image.
+        repeats: fixed distortions scored per test image.
         load: reads the images from a folder, or without one from what ships with the package.
         defaults: the recipe, unless options say otherwise.
+        threads: processor threads at most. Networks too small to share gain little from a second
+            one, and wait long for it where the other core is busy.
 
     """
 
@@ -30,3 +32,4 @@ class Experiment:
     repeats: int
     load: Callable[[Path | None], Splits]
     defaults: Recipe
+    threads: int | None = None

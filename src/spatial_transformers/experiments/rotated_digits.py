@@ -17,7 +17,7 @@ from .data.rotation import rotate
 from .recipe import Recipe
 
 SIZE = 16
-SHARE = 0.75  # a turned square stays inside the canvas up to 1/√2; digits rarely fill their corners
+SHARE = 0.75  # of the canvas: up to 1/√2 whole squares would stay inside, and digits leave corners
 
 
 def load(folder: Path | None) -> Splits:
@@ -50,4 +50,5 @@ EXPERIMENT = Experiment(
     repeats=20,
     load=load,
     defaults=Recipe("rotated-digits", "R", epochs=60, batch_size=64),
+    threads=1,
 )

@@ -67,7 +67,7 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
         **trainer,
     )
     continued = str(checkpoint) if checkpoint.is_file() else None
-    with _without_warnings():
+    with _surroundings(experiment):
         runner.fit(classifier, data, ckpt_path=continued)
     if runner.interrupted:
         raise KeyboardInterrupt
@@ -170,7 +170,7 @@ def _network(experiment: Experiment, recipe: Recipe) -> Network:
 
 
 def _score(runner: Trainer, classifier: Classifier, data: DistortedImages) -> dict[str, Any]:
-    with _without_warnings():
+    with _surroundings(find(classifier.recipe)):
         runner.test(classifier, data, verbose=False)
     return {
         "test_error": runner.callback_metrics["test_error"].item(),
@@ -198,7 +198,7 @@ def _trainer(**options: Any) -> Trainer:
     """Return a Trainer that leaves only the progress bar on the screen."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 1}
+    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
     callbacks = options.pop("callbacks", [])
     if options.get("enable_progress_bar", True):
         callbacks = [*callbacks, _Progress(refresh_rate=20)]
@@ -209,13 +209,19 @@ def _trainer(**options: Any) -> Trainer:
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence Lightning on what is meant here, and on its own use of torch."""
+def _surroundings(experiment: Experiment) -> Iterator[None]:
+    """Limit threads; silence Lightning on what is meant here, and on its own use of torch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, experiment.threads or threads))
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers",  # the data are in memory
+            ".*smaller than the logging interval",  # in tiny data sets
             ".*exists and is not empty",  # the run's folder, when it continues
             ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
         ):
             warnings.filterwarnings("ignore", message)
-        yield
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

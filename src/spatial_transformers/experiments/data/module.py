@@ -63,7 +63,7 @@ class DistortedImages(LightningDataModule):
         distort: takes images in [0, 1], sample numbers, seed and epoch.
         batch_size: of training and evaluation.
         seed: decides the order and the training distortions.
-        repeats: how many fixed distortions of each held-out image are scored.
+        repeats: how many fixed distortions of each test image are scored.
 
     """
 
@@ -84,12 +84,12 @@ class DistortedImages(LightningDataModule):
         return DataLoader(data, self.batch_size, sampler=order, collate_fn=_as_is)
 
     def val_dataloader(self) -> DataLoader:
-        """Return the fixed distortions of the validation images."""
-        return self._fixed(self.splits.validation)
+        """Return the validation images, each under one fixed distortion."""
+        return self._fixed(self.splits.validation, 1)
 
     def test_dataloader(self) -> DataLoader:
-        """Return the fixed distortions of the test images."""
-        return self._fixed(self.splits.test)
+        """Return the test images, each under `repeats` fixed distortions."""
+        return self._fixed(self.splits.test, self.repeats)
 
     def on_after_batch_transfer(
         self, batch: tuple[Tensor, Tensor, Tensor], dataloader_idx: int
@@ -109,8 +109,8 @@ class DistortedImages(LightningDataModule):
         part = self.splits.test[sample // self.repeats]
         return self.distort(part.images.float() / 255, sample, TEST_SEED, 0), part.labels
 
-    def _fixed(self, images: Images) -> DataLoader:
-        data = _Indexed(images, self.repeats)
+    def _fixed(self, images: Images, repeats: int) -> DataLoader:
+        data = _Indexed(images, repeats)
         return DataLoader(data, 4 * self.batch_size, collate_fn=_as_is)
 
 

@@ -41,7 +41,15 @@ CASES = {
     "grid-width": (_sample(grid=GRID[..., :1]), ["(2, 7, 8, 1)", "(N, *target, 2)"]),
     "grid-integer": (_sample(grid=GRID.long()), ["int64", "give floating coordinates"]),
     "grid-batch": (_sample(grid=GRID[[0] * 3]), ["grid", "batches of 2 and 3", "equal"]),
-    "grid-empty": (_sample(grid=GRID[:, :0]), ["[0, 8]", "at least 1 pixel"]),
+    "grid-empty": (_sample(grid=GRID[:, :0]), ["(2, 0, 8, 2)", "at least one pixel"]),
+    "fill-nan": (
+        _warp(padding_mode="constant", fill_value=float("nan")),
+        ["fill_value nan", "finite"],
+    ),
+    "explain-backend": (
+        lambda: explain(IMAGE, backend="fast"),
+        ["backend 'fast'", "known backends: aten, reference"],
+    ),
     "image-empty": (_sample(IMAGE[..., :0]), ["(2, 3, 5, 0)", "at least one pixel"]),
     "image-dims": (_sample(IMAGE[0, 0]), ["(5, 4)", "give (N, C, *spatial)"]),
     "mode": (_sample(mode="linear"), ["mode 'linear'", "nearest, bilinear"]),

@@ -92,7 +92,8 @@ def unnormalise(
     """Turn normalised coordinates into pixel indices of an image of `size`.
 
     The order of operations is that of `torch.nn.functional.grid_sample`, so that both see the same
-    kinks. `Transformation.pixels` avoids the rounding of this step.
+    kinks wherever nothing is rounded (torch's vector code contracts the two operations into one).
+    `Transformation.pixels` avoids this step.
     """
     extents = pixel_frame(size, align_corners).scale
     offset = 0.0 if align_corners else 0.5

@@ -82,25 +82,32 @@ def select(spec: Spec, name: str | None, backends: Sequence[Backend]) -> Backend
         InputError: for an unknown name, or if none can run, with every backend's reasons.
 
     """
-    named = [b for b in backends if name is None or b.name == name]
+    named = _named(name, backends)
     for backend in named:
         if not backend.why_not(spec):
             return backend
-    if not named:
-        known = ", ".join(b.name for b in backends)
-        raise InputError(f"backend {name!r} was asked for; known backends: {known}")
     reasons = "\n".join(_verdict(b, spec) for b in named)
     raise InputError(f"no backend can run this {spec}:\n{reasons}")
 
 
 def report(spec: Spec, name: str | None, backends: Sequence[Backend]) -> str:
-    """Return the chosen backend and every backend's reasons, a line each."""
-    try:
-        chosen = select(spec, name, backends).name
-    except InputError:
-        chosen = "none"
-    lines = [f"{spec}: {chosen}"]
+    """Return the chosen backend and every backend's reasons, a line each.
+
+    Raises:
+        InputError: for an unknown name.
+
+    """
+    able = [b.name for b in _named(name, backends) if not b.why_not(spec)]
+    lines = [f"{spec}: {able[0] if able else 'none'}"]
     return "\n".join(lines + [_verdict(b, spec) for b in backends])
+
+
+def _named(name: str | None, backends: Sequence[Backend]) -> list[Backend]:
+    named = [b for b in backends if name is None or b.name == name]
+    if not named:
+        known = ", ".join(b.name for b in backends)
+        raise InputError(f"backend {name!r} was asked for; known backends: {known}")
+    return named
 
 
 def _verdict(backend: Backend, spec: Spec) -> str:

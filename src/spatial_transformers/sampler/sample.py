@@ -1,6 +1,7 @@
 """The sampler's public functions (section 3.3): check, select a backend, run it."""
 
 from collections.abc import Sequence
+from math import isfinite
 from numbers import Real
 from typing import TypeAlias
 
@@ -67,13 +68,13 @@ def sample(
     """
     _check_image(image)
     ndim = image.ndim - 2
-    if grid.ndim != image.ndim or grid.shape[-1] != ndim or not grid.is_floating_point():
+    wrong = grid.ndim != image.ndim or grid.shape[-1] != ndim or not grid.is_floating_point()
+    if wrong or any(n == 0 for n in grid.shape[1:]):
         raise InputError(
             f"sampling an image of shape {tuple(image.shape)} was asked with a grid of shape "
             f"{tuple(grid.shape)} and {grid.dtype}; give floating coordinates (N, *target, {ndim}) "
-            f"with {ndim} target axes"
+            f"with {ndim} target axes of at least one pixel each"
         )
-    as_size(grid.shape[1:-1], ndim)
     check_options(mode, padding_mode, fill_value)
     fill = _as_fill(fill_value, image)
     spec = _spec("sample", image, mode, padding_mode, align_corners)
@@ -195,6 +196,8 @@ def check_options(mode: str, padding_mode: str, fill_value: Fill | None) -> None
         raise InputError(f"padding_mode {padding_mode!r} was asked for; known: {known}")
     if padding_mode == "constant" and fill_value is None:
         raise InputError("padding_mode 'constant' was asked for without a fill_value; give one")
+    if isinstance(fill_value, Real) and not isfinite(fill_value):
+        raise InputError(f"fill_value {fill_value} was given; give a finite number")
     if padding_mode != "constant" and fill_value is not None:
         raise InputError(
             f"fill_value was given with padding_mode {padding_mode!r}; it goes with 'constant'"

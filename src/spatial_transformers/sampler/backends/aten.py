@@ -102,28 +102,27 @@ def _filled(
     padded: Sequence[int] | None = None,
 ) -> Tensor:
     """Sample with zeros outside, in an image `padded` with zeros, and add the fill there."""
-    source = image
+    work = torch.promote_types(image.dtype, grid.dtype)
+    source, grid = image.to(work), grid.to(work)
     if fill is not None:  # the share of each sample that the image covers, as one more channel
-        source = torch.cat((image, torch.ones_like(image[:, :1])), 1)
+        source = torch.cat((source, torch.ones_like(source[:, :1])), 1)
     if padded is not None:
         missing = [p - n for p, n in zip(padded, image.shape[2:], strict=True)]
         source = F.pad(source, [n for m in reversed(missing) for n in (0, m)])
     sampled = _grid_sample(spec, source, grid)
-    if fill is None:
-        return sampled
-    coverage = sampled[:, -1:]
-    return sampled[:, :-1] + (1 - coverage) * fill.reshape(1, -1, *[1] * (image.ndim - 2))
+    if fill is not None:
+        uncovered = 1 - sampled[:, -1:]
+        sampled = sampled[:, :-1] + uncovered * fill.reshape(1, -1, *[1] * spec.ndim)
+    return sampled.to(image.dtype)
 
 
 def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
-    work = torch.promote_types(image.dtype, grid.dtype)
     options = _MODES[spec.mode], _PADDINGS[spec.padding_mode], spec.align_corners
     dimensional = f"grid_sampler_{spec.ndim}d"
     forward = getattr(torch.ops.aten, dimensional)
     backward = getattr(torch.ops.aten, f"{dimensional}_backward")
-    tensors = image.to(work), grid.to(work)
     if spec.context != "eager":  # a tracer differentiates the operation itself
-        return forward(*tensors, *options).to(image.dtype)
+        return forward(image, grid, *options)
 
     def reference(image: Tensor, grid: Tensor) -> Tensor:
         pixels = unnormalise(grid, image.shape[2:], spec.align_corners)
@@ -134,4 +133,4 @@ def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
         backward=lambda grad, needed, image, grid: backward(grad, image, grid, *options, needed),
         reference=reference,
     )
-    return run(operator, *tensors).to(image.dtype)
+    return run(operator, image, grid)

@@ -19,9 +19,9 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import explain
 
-    packages = ("spatial-transformers", "torch", "numpy", "jaxtyping", "lightning", "matplotlib")
     print(f"python {platform.python_version()} on {platform.platform()}")
-    for package in packages:
+    print(f"torch {torch.__version__}")  # with its build, which the installed version lacks
+    for package in ("spatial-transformers", "numpy", "jaxtyping", "lightning", "matplotlib"):
         print(f"{package} {_version(package)}")
     print(f"devices: cpu ({torch.get_num_threads()} threads){_accelerators()}")
     for device in _devices():

@@ -1,6 +1,7 @@
 """The `stn` command: a thin file per sub-command, which imports what it needs when it runs."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except InputError as error:
         return _refuse(args.command, str(error), 2)
+    except BrokenPipeError:  # the reader has left, as in `stn info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         return _refuse(args.command, _reason(error), 2)
     except ModuleNotFoundError as error:

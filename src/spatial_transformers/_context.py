@@ -28,7 +28,7 @@ def context() -> Context:
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Keep autocast from lowering the precision of θ and of coordinates."""
-    if torch.is_autocast_enabled(device.type):
+    if device.type != "meta" and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 

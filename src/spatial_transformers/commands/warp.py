@@ -48,6 +48,14 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
     picture = read_image(args.image)
     size = tuple(args.size or picture.values.shape[2:])
+    moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
+    if moved and (args.theta or args.transformation != "affine"):
+        raise InputError(
+            "--rotate, --scale and --translate go neither with --theta nor with families"
+        )
+    numbers = [*(args.theta or ()), args.rotate, args.scale, *args.translate, *(args.fill or ())]
+    if not all(map(math.isfinite, numbers)):
+        raise InputError("a number that is not finite was given; give finite ones")
     if args.theta:
         transformation, numbers = families[args.transformation](), args.theta
     else:

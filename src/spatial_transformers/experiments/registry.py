@@ -36,8 +36,13 @@ def find(recipe: Recipe) -> Experiment:
     _one_of("model", recipe.model, MODELS)
     _one_of("transformation", recipe.transformation, TRANSFORMATIONS)
     for name in ("epochs", "batch_size", "lr", "localisation_lr", "localisation_clip"):
-        if not getattr(recipe, name) > 0:
+        if not 0 < getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} {getattr(recipe, name)} was asked for; give more than 0")
+    if not 0 <= recipe.weight_decay < float("inf") or not 0 <= recipe.seed < 1 << 32:
+        raise InputError(
+            f"weight_decay {recipe.weight_decay} and seed {recipe.seed} were asked for; give 0 or "
+            "more, and a seed below 2^32"
+        )
     return experiment
 
 

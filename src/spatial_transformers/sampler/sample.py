@@ -226,7 +226,8 @@ def _as_fill(fill_value: Fill | None, image: Tensor) -> Tensor | None:
     channels = image.shape[1]
     if isinstance(fill_value, Real) and image.is_floating_point():
         return image.new_full((channels,), float(fill_value))
-    given = torch.as_tensor(fill_value, device=image.device).flatten()
+    precise = image.dtype if image.is_floating_point() else None
+    given = torch.as_tensor(fill_value, device=image.device, dtype=precise).flatten()
     fill = given.to(image.dtype)
     if not image.is_floating_point() and context() == "eager" and (fill != given).any():
         raise InputError(

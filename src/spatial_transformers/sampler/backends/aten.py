@@ -112,6 +112,8 @@ def _filled(
     sampled = _grid_sample(spec, source, grid)
     if fill is not None:
         uncovered = 1 - sampled[:, -1:]
+        rounding = (uncovered != 0) & (uncovered.abs() < 8 * torch.finfo(work).eps)
+        uncovered = uncovered.where(~rounding, 0)  # or a large fill would show inside the image
         sampled = sampled[:, :-1] + uncovered * fill.reshape(1, -1, *[1] * spec.ndim)
     return sampled.to(image.dtype)
 

@@ -54,8 +54,6 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
     if (out / "metrics.json").is_file():
         return read_json(out / "metrics.json")
     data = _data(experiment, recipe)
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "recipe.json", recipe.as_json())
     seed_everything(recipe.seed, verbose=False)
     classifier = Classifier(_network(experiment, recipe), recipe)
     checkpoint = out / "last.ckpt"
@@ -66,6 +64,8 @@ def train(recipe: Recipe, out: Path, *, resume: bool = False, **trainer: Any) ->
         plugins=[WholeCheckpoints()],
         **trainer,
     )
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "recipe.json", recipe.as_json())
     continued = str(checkpoint) if checkpoint.is_file() else None
     with _surroundings(experiment):
         runner.fit(classifier, data, ckpt_path=continued)

@@ -178,6 +178,8 @@ def _check_image(image: Tensor) -> None:
 
 def check_dimensions(image: Tensor, transformation: Transformation) -> None:
     """Refuse an image of other dimensions than the transformation's, or of no pixels."""
+    if not isinstance(transformation, Transformation):
+        raise InputError(f"{transformation!r} was given as a transformation; give one as Affine()")
     if image.ndim != transformation.ndim + 2:
         shape = "(N, C, H, W)" if transformation.ndim == 2 else "(N, C, D, H, W)"
         raise InputError(
@@ -225,6 +227,8 @@ def _as_fill(fill_value: Fill | None, image: Tensor) -> Tensor | None:
         return None
     channels = image.shape[1]
     if isinstance(fill_value, Real) and image.is_floating_point():
+        if abs(float(fill_value)) > torch.finfo(image.dtype).max:
+            raise InputError(f"fill_value {fill_value} was given; {image.dtype} cannot hold it")
         return image.new_full((channels,), float(fill_value))
     precise = image.dtype if image.is_floating_point() else None
     given = torch.as_tensor(fill_value, device=image.device, dtype=precise).flatten()

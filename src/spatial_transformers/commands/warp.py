@@ -53,9 +53,11 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "--rotate, --scale and --translate go neither with --theta nor with families"
         )
-    numbers = [*(args.theta or ()), args.rotate, args.scale, *args.translate, *(args.fill or ())]
-    if not all(map(math.isfinite, numbers)):
+    given = [*(args.theta or ()), args.rotate, args.scale, *args.translate, *(args.fill or ())]
+    if not all(map(math.isfinite, given)):
         raise InputError("a number that is not finite was given; give finite ones")
+    if args.scale == 0:
+        raise InputError("--scale 0 was asked for; give a number other than 0")
     if args.theta:
         transformation, numbers = families[args.transformation](), args.theta
     else:
@@ -80,10 +82,6 @@ def _theta(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int,
 
     From target to source: undo the translation, then the turn, then the growth.
     """
-    if args.scale == 0 or not math.isfinite(args.scale):
-        from .. import InputError
-
-        raise InputError(f"--scale {args.scale} was asked for; give a number other than 0")
     angle = math.radians(args.rotate)
     a, b = math.cos(angle) / args.scale, math.sin(angle) / args.scale
     right, down = args.translate

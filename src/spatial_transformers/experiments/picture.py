@@ -31,7 +31,7 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
     transformation = network.transformer.transformation
     with torch.no_grad():
         outputs, theta = network.transformer(images, return_theta=True)
-        guesses = network(images)[0].argmax(1)
+        guesses = network.classifier(outputs).argmax(1)
     words = in_words(transformation, theta)
 
     from matplotlib.figure import Figure

@@ -86,15 +86,13 @@ def started(out: Path) -> Recipe | None:
 
 def evaluate(out: Path, *, data: str | None = None, **trainer: Any) -> dict[str, Any]:
     """Score the saved weights of a run on the test set, and return the metrics."""
-    recipe, network = load(out)
-    if data is not None:
-        recipe = replace(recipe, data=data)
+    recipe, network = load(out, data=data)
     runner = _trainer(logger=False, **trainer)
     return _score(runner, Classifier(network, recipe), _data(find(recipe), recipe))
 
 
-def load(out: Path) -> tuple[Recipe, Network]:
-    """Return the recipe and the trained network of a run.
+def load(out: Path, *, data: str | None = None) -> tuple[Recipe, Network]:
+    """Return the recipe and the trained network of a run, whose data may have moved to `data`.
 
     Raises:
         InputError: if the run is not finished, damaged, or its weights are of another network.
@@ -113,15 +111,14 @@ def load(out: Path) -> tuple[Recipe, Network]:
             f"{weights}: not the weights of the {recipe.model} that {out / 'recipe.json'} "
             f"describes ({first}); train again"
         ) from error
-    return recipe, network.eval()
+    return recipe if data is None else replace(recipe, data=data), network.eval()
 
 
 def show(out: Path, path: Path, *, count: int = 8, data: str | None = None) -> None:
     """Draw what the spatial transformer of a finished run does to its first test images."""
     if not 1 <= count <= 32:
         raise InputError(f"{count} images were asked for; give 1 to 32")
-    recipe, network = load(out)
-    recipe = recipe if data is None else replace(recipe, data=data)
+    recipe, network = load(out, data=data)
     images, labels = _data(find(recipe), recipe).fixed_test_batch(count)
     draw(network, images, labels, path)
 

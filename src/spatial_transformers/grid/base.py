@@ -174,7 +174,7 @@ class Homogeneous(Transformation):
 
     def inverse(self, theta: Theta) -> Theta:
         """Return the θ of the inverse map; see `Transformation.inverse`."""
-        matrix = self.matrix(self.check(theta))
+        matrix = self.matrix(theta)
         linear, translation = matrix[:, :, :-1], matrix[:, :, -1]
         adjugate, determinant = _adjugate(linear)
         if context() == "eager":
@@ -186,7 +186,7 @@ class Homogeneous(Transformation):
     def compose(self, outer: Theta, inner: Theta) -> Theta:
         """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
         require_same_batch(outer, inner, f"composition of {self}")
-        a, b = self.matrix(self.check(outer)), self.matrix(self.check(inner))
+        a, b = self.matrix(outer), self.matrix(inner)
         linear = a[:, :, :-1]
         product = (linear[:, :, :, None] * b[:, None, :, :]).sum(2)  # no matmul: autocast, TF32
         translation = product[:, :, -1:] + a[:, :, -1:]

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from ._types import InputError
+
 Context = Literal["eager", "compile", "export", "transform"]
 
 
@@ -36,3 +38,18 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 def at_least_float32(tensor: Tensor) -> Tensor:
     """Widen half precision, in which a 224-pixel image's edge moves by 0.4 pixel."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def refuse_samples(bad: Tensor, message: str) -> None:
+    """Refuse a batch in which `bad` (N,) holds, naming the samples where `message` has {}.
+
+    Only in eager: reading values would break a trace.
+
+    Raises:
+        InputError: with that message.
+
+    """
+    if context() == "eager" and bad.any():
+        samples = bad.nonzero().flatten().tolist()
+        named = ", ".join(map(str, samples[:8])) + (", …" if len(samples) > 8 else "")
+        raise InputError(message.replace("{}", f"sample {named} of the batch"))

@@ -2,5 +2,6 @@
 
 from .affine import Affine as Affine
 from .attention import Attention as Attention
-from .base import Homogeneous as Homogeneous
 from .base import Transformation as Transformation
+from .deformation import Deformation as Deformation
+from .homogeneous import Homogeneous as Homogeneous

@@ -1,19 +1,22 @@
 """The contract of the grid generator (section 3.2): θ → T_θ(G).
 
-A `Transformation` maps *target* (output) to *source* (input) coordinates. `Homogeneous` is every
-family whose T_θ is a matrix on homogeneous coordinates (eq. 1); a family's own file says only how
-θ fills that matrix and how it is read back.
+A `Transformation` maps *target* (output) to *source* (input) coordinates. A family derives from
+`Homogeneous` if it is a matrix on homogeneous coordinates (eq. 1), from `Deformation` if it adds a
+displacement to every point, and from `Transformation` itself otherwise.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._context import at_least_float32, context, without_autocast
+from .._context import at_least_float32, without_autocast
 from .._types import Grid, InputError, Points, Size, Theta, require_same_batch
+from .bounds import Bounds, Squash
+from .matrices import adjugate
 from .regular import (
     Frame,
     as_size,
@@ -23,6 +26,10 @@ from .regular import (
     pixel_frame,
     regular_grid,
 )
+
+_SEARCH_STEPS = 12  # of Newton's method in `inverse_points`
+_POLISHING_STEPS = 2  # the last ones, which carry first and second derivatives
+_FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
 
 
 class Transformation(nn.Module, ABC):
@@ -37,16 +44,20 @@ class Transformation(nn.Module, ABC):
     """
 
     ndim: int
+    #: The numbers of dimensions that the family exists in.
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
 
     def __init__(self, ndim: int = 2):
         super().__init__()
-        if ndim not in (2, 3):
-            raise InputError(f"{type(self).__name__}(ndim={ndim!r}): ndim is 2 or 3")
+        if type(ndim) is not int or ndim not in self.dimensions:
+            known = " or ".join(map(str, self.dimensions))
+            raise InputError(f"{type(self).__name__}(ndim={ndim!r}): ndim is {known}")
         self.ndim = ndim
+        self._squash: Squash | None = None
 
     @property
     @abstractmethod
-    def entries(self) -> tuple[str, ...]:
+    def entries(self) -> Sequence[str]:
         """The name of every entry of θ, in order."""
 
     @abstractmethod
@@ -58,24 +69,6 @@ class Transformation(nn.Module, ABC):
         """Return what a person reads in θ: a value per image under names that give the unit."""
 
     @abstractmethod
-    def inverse(self, theta: Theta) -> Theta:
-        """Return the θ of the inverse map.
-
-        Raises:
-            InputError: if a map of the batch has no inverse (not checked while tracing), or the
-                family is not closed under inversion.
-
-        """
-
-    @abstractmethod
-    def compose(self, outer: Theta, inner: Theta) -> Theta:
-        """Return the θ of T_outer ∘ T_inner, which maps points by `inner` first."""
-
-    @abstractmethod
-    def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points (N, K, ndim) back to target coordinates."""
-
-    @abstractmethod
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
@@ -84,6 +77,50 @@ class Transformation(nn.Module, ABC):
         `positions` has one tensor per axis, x first, broadcastable with each other and with
         (N, ...).
         """
+
+    def inverse(self, theta: Theta) -> Theta:
+        """Return the θ of the inverse map.
+
+        Raises:
+            InputError: if a map of the batch has no inverse in the family (not checked while
+                tracing), or the family is not closed under inversion.
+
+        """
+        raise InputError(
+            f"the inverse of {self} was asked for, but no theta of the family describes it; "
+            "inverse_points maps points back"
+        )
+
+    def compose(self, outer: Theta, inner: Theta) -> Theta:
+        """Return the θ of T_outer ∘ T_inner, which maps points by `inner` first.
+
+        Raises:
+            InputError: if a result lies outside the family (not checked while tracing), or the
+                family is not closed under composition.
+
+        """
+        raise InputError(
+            f"the composition of two maps of {self} was asked for, but no theta of the family "
+            "describes it; Compose(outer, inner) chains them with one resampling"
+        )
+
+    def inverse_points(self, theta: Theta, points: Points) -> Points:
+        """Map source points (N, K, ndim) back to target coordinates.
+
+        Where the family has no closed form, by Newton's method from the point itself, to 1e-3 of
+        half an extent at worst and commonly to rounding. A point that it does not find, for
+        instance because no target point maps there, is NaN.
+        """
+        theta, points = self._checked(theta, points)
+        with without_autocast(theta.device):
+            found = points
+            with torch.no_grad():
+                for _ in range(_SEARCH_STEPS):
+                    found = self._newton_step(theta, found, points)
+            for _ in range(_POLISHING_STEPS):
+                found = self._newton_step(theta, found, points)
+            error = (self._map(theta, found) - points).detach().abs().amax(-1, keepdim=True)
+            return found.where(error <= _FOUND, torch.nan)
 
     @property
     def num_parameters(self) -> int:
@@ -107,16 +144,37 @@ class Transformation(nn.Module, ABC):
 
     def transform_points(self, theta: Theta, points: Points) -> Points:
         """Map target points (N, K, ndim) to source coordinates, as the grid is mapped."""
-        theta = self.check(theta)
-        if points.ndim != 3 or points.shape[-1] != self.ndim:
-            raise InputError(
-                f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
-            )
-        require_same_batch(theta, points, f"mapping of points by {self}")
+        theta, points = self._checked(theta, points)
         with without_autocast(theta.device):
-            positions = at_least_float32(points).unbind(-1)
-            frame = normalised_frame(self.ndim)
-            return self._evaluate(theta, positions, frame.scale, frame)
+            return self._map(theta, points)
+
+    def jacobian_determinant(
+        self, theta: Theta, size: Size, *, align_corners: bool = False
+    ) -> Float[Tensor, "N *target"]:
+        """Return det ∂T_θ/∂G at every pixel of a target of `size`: (N, *size).
+
+        It is the area (volume) of source that a unit of target reads, in normalised units: 1 at the
+        identity, negative where the map folds. By forward-mode differentiation, so it is exact, and
+        differentiable in θ.
+        """
+        size = as_size(size, self.ndim)
+        theta = self.check(theta)
+        with without_autocast(theta.device):
+            grid = regular_grid(
+                size,
+                ndim=self.ndim,
+                align_corners=align_corners,
+                dtype=theta.dtype,
+                device=theta.device,
+            )
+            points = grid.flatten(0, -2).expand(theta.shape[0], -1, -1)
+            _, determinant = adjugate(self._jacobian(theta, points))
+            return determinant.unflatten(1, size)
+
+    def values(self, theta: Theta) -> Theta:
+        """Return the entries as the map uses them: θ itself, or within its bounds."""
+        theta = self.check(theta)
+        return theta if self._squash is None else self._squash(theta)
 
     def check(self, theta: Tensor) -> Tensor:
         """Return θ in float32 or better.
@@ -128,15 +186,82 @@ class Transformation(nn.Module, ABC):
         if theta.ndim != 2 or theta.shape[1] != self.num_parameters:
             raise InputError(
                 f"{self} was given theta of shape {tuple(theta.shape)}; give (N, "
-                f"{self.num_parameters}), the entries being {' '.join(self.entries)}"
+                f"{self.num_parameters}), the entries being {self._named_entries()}"
             )
         if not theta.is_floating_point():
             raise InputError(f"{self} was given {theta.dtype} theta; give a floating dtype")
         return at_least_float32(theta)
 
     def extra_repr(self) -> str:
-        """Show the number of dimensions."""
-        return f"ndim={self.ndim}"
+        """Show the number of dimensions, and the bounds if there are any."""
+        bounds = "" if self._squash is None else f", bounds={self._squash.bounds}"
+        return f"ndim={self.ndim}{bounds}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def _set_bounds(self, bounds: Bounds | None) -> None:
+        """Bound the entries; the last line of the constructor of a family that has bounds."""
+        if bounds is not None:
+            self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
+
+    def _theta(self, values: Tensor) -> Tensor:
+        """Return the θ of given values of the entries; infinite or NaN where out of bounds."""
+        return values if self._squash is None else self._squash.inverse(values)
+
+    def _named_entries(self, most: int = 64) -> str:
+        names = self.entries
+        if len(names) <= most:
+            return " ".join(names)
+        return f"{' '.join(names[: most // 2])} … {names[-1]}"
+
+    def _checked(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Check θ and points, and give both the same batch."""
+        theta = self.check(theta)
+        if points.ndim != 3 or points.shape[-1] != self.ndim:
+            raise InputError(
+                f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
+            )
+        require_same_batch(theta, points, f"mapping of points by {self}")
+        points = at_least_float32(points)
+        if points.shape[0] == 1 and theta.shape[0] != 1:
+            points = points.expand(theta.shape[0], -1, -1)
+        return theta, points
+
+    def _map(self, theta: Tensor, points: Tensor) -> Tensor:
+        """Map normalised (N, K, ndim) to normalised coordinates."""
+        frame = normalised_frame(self.ndim)
+        return self._evaluate(theta, points.unbind(-1), frame.scale, frame)
+
+    def _jacobian(self, theta: Tensor, points: Tensor) -> Tensor:
+        """Return ∂T_θ/∂point (N, K, ndim, ndim): the derivative along each axis in a column."""
+        points = points.contiguous()  # a tangent of expanded points would write on itself
+        columns = []
+        for direction in torch.eye(self.ndim, dtype=points.dtype, device=points.device):
+            along = direction.expand_as(points).contiguous()
+            columns.append(torch.func.jvp(lambda p: self._map(theta, p), (points,), (along,))[1])
+        return torch.stack(columns, -1)
+
+    def _newton_step(self, theta: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
+        """Move `found` towards where the map gives `wanted`, by half an extent per axis at most.
+
+        With central differences, in one evaluation: forward mode would not trace dynamic shapes.
+        """
+        step = torch.finfo(found.dtype).eps ** (1 / 3)
+        offsets = step * torch.eye(self.ndim, dtype=found.dtype, device=found.device)
+        shifts = torch.cat((torch.zeros_like(offsets[:1]), offsets, -offsets))
+        around = (found[:, None] + shifts[:, None]).flatten(1, 2)  # (N, (1 + 2 ndim) K, ndim)
+        here, *shifted = (
+            self._map(theta, around).unflatten(1, (len(shifts), found.shape[1])).unbind(1)
+        )
+        ahead, behind = shifted[: self.ndim], shifted[self.ndim :]
+        slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
+        inverse, determinant = adjugate(torch.stack(slopes, -1))
+        missing = wanted - here
+        regular = determinant != 0
+        newton = (inverse * missing[..., None, :]).sum(-1)
+        newton = newton / determinant.where(regular, 1)[..., None]
+        return found + newton.where(regular[..., None], missing).clamp(-0.5, 0.5)
 
     def _on_lattice(
         self, theta: Tensor, size: tuple[int, ...], align_corners: bool, source: Frame
@@ -145,93 +270,3 @@ class Transformation(nn.Module, ABC):
         with without_autocast(theta.device):
             positions = centred_axes(size, dtype=theta.dtype, device=theta.device)
             return self._evaluate(theta, positions, half_extents(size, align_corners), source)
-
-
-class Homogeneous(Transformation):
-    """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1."""
-
-    @abstractmethod
-    def matrix(self, theta: Theta) -> Float[Tensor, "N ndim ndim+1"]:
-        """Return M_θ, which maps homogeneous target to source coordinates."""
-
-    @abstractmethod
-    def from_matrix(self, matrix: Float[Tensor, "N ndim ndim+1"]) -> Theta:
-        """Return the θ of a matrix of this family."""
-
-    def basis(
-        self,
-        size: Size,
-        *,
-        align_corners: bool = False,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "rows *target"]:
-        """Return B for a target of `size`: its homogeneous coordinates (ndim + 1, *size)."""
-        grid = regular_grid(
-            size, ndim=self.ndim, align_corners=align_corners, dtype=dtype, device=device
-        )
-        return torch.cat((grid, torch.ones_like(grid[..., :1])), -1).movedim(-1, 0)
-
-    def inverse(self, theta: Theta) -> Theta:
-        """Return the θ of the inverse map; see `Transformation.inverse`."""
-        matrix = self.matrix(theta)
-        linear, translation = matrix[:, :, :-1], matrix[:, :, -1]
-        adjugate, determinant = _adjugate(linear)
-        if context() == "eager":
-            self._refuse_singular(determinant)
-        inverse = adjugate / determinant[:, None, None]
-        moved = -(inverse * translation[:, None, :]).sum(-1, keepdim=True)
-        return self.from_matrix(torch.cat((inverse, moved), -1))
-
-    def compose(self, outer: Theta, inner: Theta) -> Theta:
-        """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
-        require_same_batch(outer, inner, f"composition of {self}")
-        a, b = self.matrix(outer), self.matrix(inner)
-        linear = a[:, :, :-1]
-        product = (linear[:, :, :, None] * b[:, None, :, :]).sum(2)  # no matmul: autocast, TF32
-        translation = product[:, :, -1:] + a[:, :, -1:]
-        return self.from_matrix(torch.cat((product[:, :, :-1], translation), -1))
-
-    def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates, in closed form."""
-        return self.transform_points(self.inverse(theta), points)
-
-    def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
-    ) -> Tensor:
-        """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, without contraction.
-
-        Units are folded into the matrix first. On a lattice of the source's own size that factor is
-        exactly 1 and positions are exact, so the identity lands on exact integers.
-        """
-        matrix = self.matrix(theta)  # (N, ndim, ndim + 1)
-        per_image = (-1, *[1] * (positions[0].ndim - 1))
-        rows = []
-        for r, (scale, centre) in enumerate(zip(*source, strict=True)):
-            row = (matrix[:, r, -1] * scale).reshape(per_image)
-            for c in reversed(range(self.ndim)):  # x last: the one addition of the full size
-                weight = matrix[:, r, c] * (scale / extents[c])
-                row = weight.reshape(per_image) * positions[c] + row
-            rows.append(row + centre)
-        return torch.stack(rows, -1)  # (N, ..., ndim)
-
-    def _refuse_singular(self, determinant: Tensor) -> None:
-        singular = (determinant == 0) | ~determinant.isfinite()
-        if singular.any():
-            samples = singular.nonzero().flatten().tolist()
-            raise InputError(
-                f"the inverse of {self} was asked, but the map of sample "
-                f"{', '.join(map(str, samples[:8]))} of the batch has determinant 0 or not finite; "
-                "leave it out, or keep scales away from 0"
-            )
-
-
-def _adjugate(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Return adjugate and determinant of 2×2 or 3×3 matrices, in operations that export."""
-    if matrix.shape[-1] == 2:
-        (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-        rows = torch.stack((d, -b, -c, a), -1).unflatten(-1, (2, 2))
-        return rows, a * d - b * c
-    x, y, z = matrix.unbind(-2)
-    columns = [torch.linalg.cross(y, z), torch.linalg.cross(z, x), torch.linalg.cross(x, y)]
-    return torch.stack(columns, -1), (x * columns[0]).sum(-1)

@@ -1,4 +1,8 @@
-"""What a person reads in a matrix: M = R · shear · scales, by Gram–Schmidt on its columns."""
+"""What a person reads in a map.
+
+In a matrix: M = R · shear · scales, by Gram–Schmidt on its columns. In a deformation: how far it
+moves its control points.
+"""
 
 import torch
 from jaxtyping import Float
@@ -17,7 +21,7 @@ def affine_parts(matrix: Float[Tensor, "N ndim ndim+1"]) -> dict[str, Float[Tens
     axes = "xyz"[: matrix.shape[1]]
     columns = matrix.unbind(-1)
     linear, translation = columns[:-1], columns[-1]
-    directions, scales, shears = _gram_schmidt(linear)
+    directions, scales, shears = gram_schmidt(linear)
     parts = {"rotation (deg)": _angle(directions).rad2deg()}
     parts |= {f"scale {a}": scale for a, scale in zip(axes, scales, strict=True)}
     parts |= {f"shear {name}": shear for name, shear in shears.items()}
@@ -27,7 +31,7 @@ def affine_parts(matrix: Float[Tensor, "N ndim ndim+1"]) -> dict[str, Float[Tens
     return parts
 
 
-def _gram_schmidt(
+def gram_schmidt(
     columns: tuple[Tensor, ...],
 ) -> tuple[list[Tensor], list[Tensor], dict[str, Tensor]]:
     """Return rotation columns, scales (the last one signed) and shears of `M = R · K · S`."""
@@ -63,3 +67,14 @@ def _angle(directions: list[Tensor]) -> Tensor:
     axis = torch.stack((r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]))
     trace = r.diagonal(dim1=-2, dim2=-1).sum(-1)
     return torch.atan2(axis.norm(dim=0), trace - 1)
+
+
+def displacement_parts(
+    displacement: Float[Tensor, "N *lattice ndim"],
+) -> dict[str, Float[Tensor, "N"]]:
+    """Name how far a deformation moves its control points, as a share of the source's extent."""
+    squared = (displacement * displacement).sum(-1).flatten(1)
+    return {
+        "displacement (%)": 50 * squared.mean(1).sqrt(),
+        "largest displacement (%)": 50 * squared.amax(1).sqrt(),
+    }

@@ -1,0 +1,29 @@
+"""Numbers that a transformation computes once, when it is made."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+class Constants(nn.Module):
+    """Named tensors that follow their module from device to device, and in nothing else.
+
+    They stay in float64 when the module is cast (float32 where a device has none), come back
+    when it leaves the meta device, and are no part of checkpoints. Read one by its name as an
+    attribute, and cast it to the dtype of θ at the call.
+    """
+
+    def __init__(self, **tensors: Tensor):
+        super().__init__()
+        self._originals = {name: t.detach().to("cpu", copy=True) for name, t in tensors.items()}
+        for name, tensor in self._originals.items():
+            self.register_buffer(name, tensor.clone(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
+        super()._apply(fn, recurse)
+        for name, original in self._originals.items():
+            device = getattr(self, name).device
+            single = original.is_floating_point() and device.type == "mps"
+            restored = original.float() if single else original
+            setattr(self, name, restored.to(device, copy=True))
+        return self

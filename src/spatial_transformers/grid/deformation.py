@@ -1,0 +1,34 @@
+"""The maps that add a displacement to every point: T_θ(x) = x + u_θ(x)."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .base import Transformation
+from .regular import Frame
+
+
+class Deformation(Transformation):
+    """T_θ(x) = x + u_θ(x), with u = 0 everywhere at the identity."""
+
+    @abstractmethod
+    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        """Return u_θ (N, ..., ndim) at normalised target coordinates.
+
+        `coordinates` has one tensor per axis, x first, broadcastable with each other and with
+        (N, ...): on a lattice, each extends along its own axis only.
+        """
+
+    def _evaluate(
+        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+    ) -> Tensor:
+        """Evaluate `(u · scale + x) + centre`, which for u = 0 lands on exact integers."""
+        coordinates = [x * (1 / e) for x, e in zip(positions, extents, strict=True)]
+        displacement = self._displacement(theta, coordinates)
+        axes = [
+            (displacement[..., a] * scale + positions[a] * (scale / extents[a])) + centre
+            for a, (scale, centre) in enumerate(zip(*source, strict=True))
+        ]
+        return torch.stack(axes, -1)

@@ -1,0 +1,147 @@
+"""The maps that are matrices on homogeneous coordinates: T_θ = M_θ B, B = (x, y[, z], 1) (eq. 1).
+
+A family's own file says only how θ fills the matrix and how it is read back. With `perspective`
+the matrix has one more row, w, by which the coordinates are divided.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .._context import context, refuse_samples
+from .._types import InputError, Points, Size, Theta, require_same_batch
+from .base import Transformation
+from .matrices import Matrix, invert, product, square
+from .regular import Frame, normalised_frame, regular_grid
+
+NEAREST = 1e-6  # the smallest w in front of the camera: below, gradients in float32 overflow
+_ALIKE = 1e-3  # largest difference of a matrix from the family's closest, relative to its entries
+
+
+class Homogeneous(Transformation):
+    """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1."""
+
+    perspective: ClassVar[bool] = False
+
+    @abstractmethod
+    def matrix(self, theta: Theta) -> Matrix:
+        """Return M_θ, target to source: (N, ndim, ndim + 1), and a row more with `perspective`."""
+
+    @abstractmethod
+    def _read(self, matrix: Matrix) -> Tensor:
+        """Return the values of the entries of θ in a matrix of the rows that `matrix` has."""
+
+    def from_matrix(self, matrix: Matrix) -> Theta:
+        """Return the θ (N, P) of normalised matrices of this family.
+
+        Args:
+            matrix: (N, ndim, ndim + 1), or square: with a last row (0, …, 0, 1) or, of a family
+                with perspective, any last entry above 1e-6.
+
+        Raises:
+            InputError: naming the samples that the family, with its bounds, does not contain (not
+                checked while tracing).
+
+        """
+        theta = self._theta(self._read(self._own_rows(matrix)))
+        if context() == "eager":
+            found, wanted = square(self.matrix(theta.detach())), square(matrix.detach())
+            wanted = wanted / wanted[:, -1:, -1:]
+            largest = wanted.abs().amax((1, 2))
+            off = ~((found - wanted).abs().amax((1, 2)) <= _ALIKE * largest)
+            refuse_samples(
+                off & wanted.isfinite().all((1, 2)),
+                f"the theta of given or computed maps was asked of {self}, but {{}} is not of this "
+                "family, or out of its bounds; choose a family that holds it",
+            )
+        return theta
+
+    def basis(
+        self,
+        size: Size,
+        *,
+        align_corners: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str | None = None,
+    ) -> Float[Tensor, "rows *target"]:
+        """Return B for a target of `size`: its homogeneous coordinates (ndim + 1, *size)."""
+        grid = regular_grid(
+            size, ndim=self.ndim, align_corners=align_corners, dtype=dtype, device=device
+        )
+        return torch.cat((grid, torch.ones_like(grid[..., :1])), -1).movedim(-1, 0)
+
+    def inverse(self, theta: Theta) -> Theta:
+        """Return the θ of the inverse map; see `Transformation.inverse`."""
+        return self.from_matrix(self._inverse_matrix(theta))
+
+    def compose(self, outer: Theta, inner: Theta) -> Theta:
+        """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
+        require_same_batch(outer, inner, f"composition of {self}")
+        return self.from_matrix(product(square(self.matrix(outer)), square(self.matrix(inner))))
+
+    def inverse_points(self, theta: Theta, points: Points) -> Points:
+        """Map source points back to target coordinates, in closed form."""
+        theta, points = self._checked(theta, points)
+        frame = normalised_frame(self.ndim)
+        inverse = self._inverse_matrix(theta)
+        return self._apply_matrix(inverse, points.unbind(-1), frame.scale, frame)
+
+    def _inverse_matrix(self, theta: Tensor) -> Tensor:
+        inverse = invert(square(self.matrix(theta)), f"the inverse of {self}")
+        return inverse if self.perspective else inverse[:, :-1]
+
+    def _own_rows(self, matrix: Tensor) -> Tensor:
+        """Give a matrix the rows of the family, with a last entry of 1 if it is square."""
+        full = square(matrix)
+        if full.shape[1] != self.ndim + 1:
+            raise InputError(
+                f"{self} was given matrices of shape {tuple(matrix.shape)}; give (N, {self.ndim}, "
+                f"{self.ndim + 1}) or (N, {self.ndim + 1}, {self.ndim + 1})"
+            )
+        if matrix is not full and not self.perspective:
+            return matrix
+        last = full[:, -1, -1]
+        front = last > NEAREST
+        refuse_samples(
+            ~front & ~last.isnan(),
+            f"the theta of given or computed maps was asked of {self}, but in {{}} the last entry "
+            "of the matrix, w at the origin, is not above 1e-6; no theta puts the origin behind "
+            "the camera",
+        )
+        scaled = full / last.where(front, torch.nan)[:, None, None]
+        return scaled if self.perspective else scaled[:, :-1]
+
+    def _evaluate(
+        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+    ) -> Tensor:
+        return self._apply_matrix(self.matrix(theta), positions, extents, source)
+
+    def _apply_matrix(
+        self, matrix: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+    ) -> Tensor:
+        """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, without contraction.
+
+        Units are folded into the matrix first. On a lattice of the source's own size that factor is
+        exactly 1 and positions are exact, so the identity lands on exact integers. A perspective
+        divides before it adds the centre; points with w ≤ 0, behind the camera, are NaN.
+        """
+        per_image = (-1, *[1] * (positions[0].ndim - 1))
+
+        def row(r: int, scale: float) -> Tensor:
+            total = (matrix[:, r, -1] * scale).reshape(per_image)
+            for c in reversed(range(self.ndim)):  # x last: the one addition of the full size
+                weight = matrix[:, r, c] * (scale / extents[c])
+                total = weight.reshape(per_image) * positions[c] + total
+            return total
+
+        rows = [row(r, scale) for r, scale in enumerate(source.scale)]
+        if self.perspective:
+            w = row(self.ndim, 1.0)
+            front = w > NEAREST
+            safe = w.where(front, 1)
+            rows = [(x / safe).where(front, torch.nan) for x in rows]
+        return torch.stack([x + c for x, c in zip(rows, source.centre, strict=True)], -1)

@@ -1,13 +1,14 @@
-# make demo: the main job; make test: the whole suite; make check: style, types, house rules.
+# make demo: the main job; make test: the suite; make test-all: with every slow compilation too;
+# make check: style, types, house rules; make format, make api: renew what they check.
 # Each makes the environment it needs in .venv, with the versions of constraints.txt.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check format api clean
+.PHONY: help demo test test-all check format api clean
 help:
-	@sed -n '1,2s/^# //p' Makefile
+	@sed -n '1,3s/^# //p' Makefile
 
 demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
@@ -15,6 +16,10 @@ demo: .venv/demo.stamp
 test: .venv/dev.stamp
 	$(BIN)/pytest --typed
 	$(BIN)/pytest -m traced
+
+test-all: .venv/dev.stamp
+	$(BIN)/pytest --typed
+	$(BIN)/pytest -m traced --all --table
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check

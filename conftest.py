@@ -14,6 +14,8 @@ from torch.utils._device import _device_constructors
 
 def pytest_addoption(parser):
     parser.addoption("--typed", action="store_true", help="check shapes; leaves `traced` tests out")
+    parser.addoption("--all", action="store_true", help="compile every transformation by inductor")
+    parser.addoption("--table", action="store_true", help="print transformations × checks")
 
 
 def pytest_configure(config):

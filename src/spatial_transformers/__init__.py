@@ -1,10 +1,34 @@
 """Spatial transformer networks for PyTorch."""
 
 from ._types import InputError as InputError
+from .grid import CPAB as CPAB
+from .grid import FAMILIES as FAMILIES
 from .grid import Affine as Affine
+from .grid import AffineExponential as AffineExponential
 from .grid import Attention as Attention
+from .grid import Compose as Compose
+from .grid import Constrained as Constrained
+from .grid import Displacement as Displacement
+from .grid import FreeForm as FreeForm
 from .grid import Homogeneous as Homogeneous
+from .grid import LogPolar as LogPolar
+from .grid import PiecewiseAffine as PiecewiseAffine
+from .grid import Polar as Polar
+from .grid import Projective as Projective
+from .grid import Rigid as Rigid
+from .grid import Similarity as Similarity
+from .grid import Structured as Structured
+from .grid import ThinPlateSpline as ThinPlateSpline
 from .grid import Transformation as Transformation
+from .grid import Translation as Translation
+from .grid import VelocityField as VelocityField
+from .grid import box_points as box_points
+from .grid import enclosing_boxes as enclosing_boxes
+from .grid import from_opencv as from_opencv
+from .grid import make_transformation as make_transformation
+from .grid import normalise as normalise
+from .grid import to_opencv as to_opencv
+from .grid import unnormalise as unnormalise
 from .localisation import LocalisationCNN as LocalisationCNN
 from .localisation import LocalisationFCN as LocalisationFCN
 from .localisation import RegressionHead as RegressionHead

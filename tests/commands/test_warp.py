@@ -1,5 +1,6 @@
 """`stn warp`: Pillow's own rotation, shift and crop as oracle; every refusal is one line."""
 
+import json
 import resource
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from spatial_transformers import FAMILIES, make_transformation
 from spatial_transformers.commands import main
 
 
@@ -101,6 +103,25 @@ def test_modes(tmp_path, mode):
     assert np.array_equal(kept * seen, expected * seen)
 
 
+@pytest.mark.parametrize("name", [*FAMILIES, "attention+rigid"])
+def test_every_family_by_name(photo, tmp_path, name):
+    identity = make_transformation(name).identity().tolist()
+    plain = warp(photo, tmp_path / "o.png", "--transformation", name)
+    original = np.asarray(Image.open(photo)).astype(int)
+    assert np.array_equal(plain, original) != ("polar" in name)
+    (tmp_path / "theta.json").write_text(json.dumps(identity))
+    read = warp(photo, tmp_path / "o.png", "--transformation", name, "--theta-file",
+                tmp_path / "theta.json")  # fmt: skip
+    assert np.array_equal(read, plain)
+    drawn = [
+        warp(photo, tmp_path / "o.png", "--transformation", name, "--random", 0.1, "--seed", seed)
+        for seed in (0, 0, 1)
+    ]
+    assert np.array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+    assert not np.array_equal(drawn[0], plain)
+
+
 def test_transparent_edges_are_not_darkened(tmp_path):
     Image.new("RGBA", (20, 20), (200, 100, 50, 255)).save(tmp_path / "i.png")
     turned = warp(tmp_path / "i.png", tmp_path / "o.png", "--rotate", 30)
@@ -128,7 +149,16 @@ REFUSALS = {
     "scale": (["p.png", "--out", "o.png", "--scale", "0"], "other than 0"),
     "size": (["p.png", "--out", "o.png", "--size", "0", "9"], "--size [0, 9]"),
     "huge size": (["p.png", "--out", "o.png", "--size", "99999", "99999"], "--size"),
-    "family": (["p.png", "--out", "o.png", "--transformation", "x"], "known: affine"),
+    "family": (["p.png", "--out", "o.png", "--transformation", "x"], "known: translation, rigid"),
+    "part of a chain": (["p.png", "--out", "o.png", "--transformation", "rigid+x"], "'rigid+x'"),
+    "family and turn": (
+        ["p.png", "--out", "o.png", "--rotate", "3", "--transformation", "rigid"],
+        "neither with θ nor with families",
+    ),
+    "theta file": (["p.png", "--out", "o.png", "--theta-file", "text.png"], "no JSON list"),
+    "no theta file": (["p.png", "--out", "o.png", "--theta-file", "none.json"], "No such file"),
+    "theta not finite": (["p.png", "--out", "o.png", "--theta-file", "nan.json"], "not finite"),
+    "random": (["p.png", "--out", "o.png", "--random", "inf"], "not finite"),
     "alpha": (["rgba.png", "--out", "o.jpg"], "JPEG holds neither"),
 }
 
@@ -140,6 +170,7 @@ def test_refusals(tmp_path, monkeypatch, capsys, name):
     smooth((40, 60)).save("p.png")
     smooth((4, 6), 4).save("rgba.png")
     (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "nan.json").write_text("[1, 0, 0, 0, 1, NaN]")
     (tmp_path / "cut.png").write_bytes((tmp_path / "p.png").read_bytes()[:-400])
     arguments, reason = REFUSALS[name]
     before = sorted(tmp_path.iterdir())

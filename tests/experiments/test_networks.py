@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from spatial_transformers import FAMILIES
 from spatial_transformers.experiments.networks import (
     MODELS,
-    TRANSFORMATIONS,
     build,
     count_parameters,
 )
@@ -22,7 +22,7 @@ def test_parameters_of_the_paper_s_cnn():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
+@pytest.mark.parametrize("transformation", FAMILIES)
 def test_matched_size(name, transformation):
     experiment = EXPERIMENTS[name]
     facts = {"size": experiment.size, "classes": 10, "budget": experiment.budget}

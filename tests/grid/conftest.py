@@ -9,6 +9,8 @@ ASKED = {
     "open_family": lambda family: len(family.closed) < 2,
     "singular": lambda family: family.singular,
 }
+#: A compilation by inductor takes a minute with its backward: one per dimension, or `--all`.
+COMPILED = ("affine-2d", "affine-3d")
 
 
 def pytest_generate_tests(metafunc):
@@ -17,4 +19,34 @@ def pytest_generate_tests(metafunc):
             from .contract import FAMILIES  # not before the import hook of `--typed` is in place
 
             families = [family for family in FAMILIES if able(family)]
+            if "by_inductor" in metafunc.function.__name__ and not metafunc.config.option.all:
+                families = [family for family in families if family.name in COMPILED]
             metafunc.parametrize(name, families, ids=lambda family: family.name)
+
+
+def pytest_collection_modifyitems(items):
+    """Note the family of each test of the battery, for the table."""
+    for item in items:
+        for name in ASKED:
+            if name in getattr(getattr(item, "callspec", None), "params", {}):
+                item.user_properties.append(("family", item.callspec.params[name].name))
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """With `--table`, print family × check: ✓ held, ✗ did not, empty where it has no meaning."""
+    if not config.getoption("--table"):
+        return
+    cells = {}
+    for outcome, mark in (("passed", "✓"), ("failed", "✗"), ("error", "✗")):
+        for report in terminalreporter.stats.get(outcome, []):
+            family = dict(report.user_properties).get("family")
+            if family:
+                check = report.nodeid.partition("::test_")[2].partition("[")[0]
+                cells[family, check] = mark if cells.get((family, check)) != "✗" else "✗"
+    families, checks = ({key[i]: None for key in cells} for i in (0, 1))
+    for number, check in enumerate(checks, 1):
+        terminalreporter.write_line(f"{number:>3} {check.replace('_', ' ')}")
+    terminalreporter.write_line(" " * 28 + "".join(f"{n:>3}" for n in range(1, len(checks) + 1)))
+    for family in sorted(families):
+        marks = "".join(f"{cells.get((family, check), ''):>3}" for check in checks)
+        terminalreporter.write_line(f"{family:<28}{marks}")

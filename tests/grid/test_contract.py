@@ -102,7 +102,7 @@ def test_inverse_undoes(invertible, reverse):
     if reverse:
         there, back = back, there
     moved = transformation.transform_points(there, points)
-    assert (moved - points).abs().max() > 0.05
+    assert (moved - points).abs().max() > 0.02
     undone = transformation.transform_points(back, moved)
     assert_close(undone, points, rtol=0, atol=invertible.accuracy)
 
@@ -147,15 +147,18 @@ def test_jacobian_determinant_is_that_of_small_steps(family, align_corners):
     size = SIZE[: transformation.ndim]
     regular = regular_grid(size, ndim=len(size), align_corners=align_corners, dtype=torch.float64)
     points = _flat(regular[None]).expand(2, -1, -1)
-    step = 1e-6
-    columns = [
-        transformation.transform_points(theta, points + step * direction)
-        - transformation.transform_points(theta, points - step * direction)
-        for direction in torch.eye(len(size), dtype=torch.float64)
-    ]
-    expected = torch.linalg.det(torch.stack(columns, -1) / (2 * step)).unflatten(1, size)
+    step, here = 1e-6, transformation.transform_points(theta, points)
+    steps = step * torch.eye(len(size), dtype=torch.float64)
+    ahead, behind = (
+        torch.stack([transformation.transform_points(theta, points + s) for s in signed], -1)
+        for signed in (steps, -steps)
+    )
+    expected = torch.linalg.det((ahead - behind) / (2 * step)).unflatten(1, size)
     found = transformation.jacobian_determinant(theta, size, align_corners=align_corners)
-    assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    bends = (ahead + behind - 2 * here[..., None]).abs().amax((-2, -1)).unflatten(1, size)
+    smooth = (bends < 5e-12) | (not family.kinked)  # slopes on both sides agree
+    assert smooth.any()
+    assert_close(found[smooth], expected[smooth], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("check", [gradcheck, gradgradcheck])

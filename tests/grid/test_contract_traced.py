@@ -55,7 +55,8 @@ def test_theta_of_a_wrong_shape(family, wrong):
     assert type(transformation).__name__ in message
     assert str(wrong) in message
     assert f"(N, {transformation.num_parameters})" in message
-    assert " ".join(transformation.entries) in message
+    names = transformation.entries  # of very many only some are named
+    assert " ".join(names if len(names) <= 64 else names[:32]) in message
 
 
 def test_every_method_checks_theta(family):
@@ -104,7 +105,7 @@ def test_theta_of_integers(family):
         transformation.check(torch.ones(2, transformation.num_parameters, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("wrong", [(2, 4), (2, 4, 1), (2, 4, 4), (2, 1, 4, 2)])
+@pytest.mark.parametrize("wrong", [(2, 4), (2, 4, 5), (2, 4, 4), (2, 1, 4, 2)])
 def test_points_of_a_wrong_shape(family, wrong):
     transformation = family.make()
     for method in (transformation.transform_points, transformation.inverse_points):
@@ -148,12 +149,17 @@ def test_jvp(family):
 
 
 def test_compile_grid(family):
-    cases = [_theta_and_image(family, 2, (5, 7, 9)), _theta_and_image(family, 3, (8, 11, 4))]
+    cases = [_theta_and_image(family, 13, (17, 19, 23)), _theta_and_image(family, 11, (18, 14, 5))]
     compile_and_compare(_grids_like(family.make()), cases)
 
 
+def test_compile_grid_by_inductor(family):
+    cases = [_theta_and_image(family, 13, (17, 19, 23)), _theta_and_image(family, 11, (18, 14, 5))]
+    compile_and_compare(_grids_like(family.make()), cases, backend="inductor")
+
+
 def test_compile_points(family):
-    cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((5, 8), (7, 10))]
+    cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((13, 11), (17, 10))]
     compile_and_compare(_there_and_back(family), cases)
 
 

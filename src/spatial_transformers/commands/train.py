@@ -16,7 +16,10 @@ from pathlib import Path
 _RECIPE = {
     "distortion": (str, "of the images, by the paper's name: R"),
     "model": (str, "cnn, st-cnn, fcn or st-fcn"),
-    "transformation": (str, "of the spatial transformer: affine, attention"),
+    "transformation": (
+        str,
+        "of the spatial transformer: affine, projective, … or several joined by +",
+    ),
     "data": (str, "folder of the data set's files"),
     "epochs": (int, "passes over the training images"),
     "batch_size": (int, "images per step"),

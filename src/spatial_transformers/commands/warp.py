@@ -1,24 +1,33 @@
-"""Warp an image file, by rotation, scale and translation or by θ as numbers.
+"""Warp an image file: by rotation, scale and translation, by θ as numbers, or at random.
 
 Examples:
   stn warp photo.jpg --rotate 30 --scale 1.5 --translate 20 0 --out turned.png
   stn warp page.png --theta 0.5 0 0.2 0 0.5 0 --size 256 256 --out crop.png
   stn warp page.png --transformation attention --theta 0.5 0.2 0 --out crop.png
+  stn warp page.png --transformation thin-plate-spline --random 0.1 --out bent.png
+  stn warp page.png --transformation rigid+cpab --theta-file theta.json --out unbent.png
 """
 
 import argparse
+import json
 import math
 from pathlib import Path
 
-_LARGEST = 1 << 26  # pixels of the output
+_LARGEST = 1 << 26  # pixels of the output, bytes of θ
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the image, the map and the sampler's options."""
     parser.add_argument("image", type=Path, help="a PNG or JPEG file")
     parser.add_argument("--out", type=Path, required=True, help="a PNG or JPEG file")
-    parser.add_argument("--theta", type=float, nargs="+", help="θ, normalised, target to source")
-    parser.add_argument("--transformation", default="affine", help="of --theta (affine)")
+    parser.add_argument(
+        "--transformation", help="what θ means, by name, or several joined by + (affine)"
+    )
+    theta = parser.add_mutually_exclusive_group()
+    theta.add_argument("--theta", type=float, nargs="+", help="θ, normalised, target to source")
+    theta.add_argument("--theta-file", type=Path, help="θ as a JSON list of numbers")
+    theta.add_argument("--random", type=float, metavar="STD", help="θ drawn about the identity")
+    parser.add_argument("--seed", type=int, default=0, help="of --random (0)")
     parser.add_argument("--rotate", type=float, default=0.0, help="degrees, counter-clockwise")
     parser.add_argument("--scale", type=float, default=1.0, help="2 doubles the picture's content")
     parser.add_argument(
@@ -37,44 +46,72 @@ def run(args: argparse.Namespace) -> int:
     """Warp and write the image, and print its path."""
     import torch
 
-    from .. import Affine, Attention, InputError, warp
+    from .. import InputError, warp
     from .images import read_image, write_image
 
-    families = {"affine": Affine, "attention": Attention}
-    if args.transformation not in families:
-        known = ", ".join(families)
-        raise InputError(f"transformation {args.transformation!r} was asked for; known: {known}")
     if args.size and not 0 < math.prod(args.size) <= _LARGEST:
         raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
     picture = read_image(args.image)
-    size = tuple(args.size or picture.values.shape[2:])
-    moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
-    if moved and (args.theta or args.transformation != "affine"):
-        raise InputError(
-            "--rotate, --scale and --translate go neither with --theta nor with families"
+    source = tuple(picture.values.shape[2:])
+    size = tuple(args.size or source)
+    transformation, theta = _map(args, source, size)
+    with torch.no_grad():
+        warped = warp(
+            picture.values,
+            theta,
+            transformation,
+            size=size,
+            mode=args.mode,
+            padding_mode=args.padding_mode,
+            fill_value=None if args.fill is None else [f / 255 for f in args.fill],
+            align_corners=args.align_corners,
         )
-    given = [*(args.theta or ()), args.rotate, args.scale, *args.translate, *(args.fill or ())]
-    if not all(map(math.isfinite, given)):
-        raise InputError("a number that is not finite was given; give finite ones")
-    if args.scale == 0:
-        raise InputError("--scale 0 was asked for; give a number other than 0")
-    if args.theta:
-        transformation, numbers = families[args.transformation](), args.theta
-    else:
-        transformation, numbers = Affine(), _theta(args, picture.values.shape[2:], size)
-    warped = warp(
-        picture.values,
-        torch.tensor([numbers], dtype=torch.float64),
-        transformation,
-        size=size,
-        mode=args.mode,
-        padding_mode=args.padding_mode,
-        fill_value=None if args.fill is None else [f / 255 for f in args.fill],
-        align_corners=args.align_corners,
-    )
     write_image(args.out, picture._replace(values=warped))
     print(args.out)
     return 0
+
+
+def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]):
+    """Return the transformation that was asked for, and θ (1, P)."""
+    import torch
+
+    from .. import InputError, make_transformation
+
+    moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
+    if moved and any((args.theta, args.theta_file, args.random, args.transformation)):
+        raise InputError("--rotate, --scale and --translate go neither with θ nor with families")
+    numbers = [args.rotate, args.scale, *args.translate, *(args.fill or ()), args.random or 0]
+    if not all(map(math.isfinite, [*numbers, *(args.theta or ())])):
+        raise InputError("a number that is not finite was given; give finite ones")
+    if args.scale == 0:
+        raise InputError("--scale 0 was asked for; give a number other than 0")
+    transformation = make_transformation(args.transformation or "affine")
+    if moved:
+        given = _theta(args, source, target)
+    elif args.theta_file is not None:
+        given = _read_theta(args.theta_file)
+    else:
+        given = args.theta or transformation.identity().tolist()
+    theta = torch.tensor([given], dtype=torch.float64)
+    if args.random is not None:
+        generator = torch.Generator().manual_seed(args.seed)
+        theta += args.random * torch.randn(theta.shape, generator=generator, dtype=theta.dtype)
+    return transformation, theta
+
+
+def _read_theta(path: Path) -> list[float]:
+    """Read a JSON list of finite numbers."""
+    from .. import InputError
+
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it is larger than {_LARGEST} bytes")
+        numbers = [float(n) for n in json.loads(path.read_text())]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("a number is not finite")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: no JSON list of finite numbers ({error}); give one") from error
+    return numbers
 
 
 def _theta(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]) -> list:

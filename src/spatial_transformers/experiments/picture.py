@@ -32,6 +32,7 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
     with torch.no_grad():
         outputs, theta = network.transformer(images, return_theta=True)
         guesses = network.classifier(outputs).argmax(1)
+        lines = grid_lines(transformation, theta)
     words = in_words(transformation, theta)
 
     from matplotlib.figure import Figure
@@ -39,7 +40,6 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
     count = len(images)
     figure = Figure(figsize=(1.9 * count, 5.2), layout="constrained")
     axes = figure.subplots(2, count, squeeze=False)
-    lines = grid_lines(transformation, theta)
     for i in range(count):
         _image(axes[0, i], images[i], f"a {labels[i]}, read as {guesses[i]}")
         _grid(axes[0, i], lines[i], images.shape[2:])

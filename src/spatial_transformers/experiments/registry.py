@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from spatial_transformers import InputError
+from spatial_transformers import InputError, make_transformation
 
 from . import distorted_mnist, rotated_digits
 from .base import Experiment
-from .networks import MODELS, TRANSFORMATIONS
+from .networks import MODELS
 from .recipe import Recipe
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -34,7 +34,7 @@ def find(recipe: Recipe) -> Experiment:
     experiment = EXPERIMENTS[recipe.experiment]
     _one_of("distortion", recipe.distortion, experiment.distortions)
     _one_of("model", recipe.model, MODELS)
-    _one_of("transformation", recipe.transformation, TRANSFORMATIONS)
+    make_transformation(recipe.transformation)
     for name in ("epochs", "batch_size", "lr", "localisation_lr", "localisation_clip"):
         if not 0 < getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} {getattr(recipe, name)} was asked for; give more than 0")

@@ -1,7 +1,31 @@
 """Grid generator (section 3.2): θ → T_θ(G)."""
 
 from .affine import Affine as Affine
+from .affine_exponential import AffineExponential as AffineExponential
 from .attention import Attention as Attention
 from .base import Transformation as Transformation
+from .boxes import box_points as box_points
+from .boxes import enclosing_boxes as enclosing_boxes
+from .compose import Compose as Compose
+from .constrained import Constrained as Constrained
+from .cpab import CPAB as CPAB
 from .deformation import Deformation as Deformation
+from .displacement import Displacement as Displacement
+from .families import FAMILIES as FAMILIES
+from .families import make_transformation as make_transformation
+from .free_form import FreeForm as FreeForm
 from .homogeneous import Homogeneous as Homogeneous
+from .log_polar import LogPolar as LogPolar
+from .matrices import from_opencv as from_opencv
+from .matrices import to_opencv as to_opencv
+from .piecewise_affine import PiecewiseAffine as PiecewiseAffine
+from .polar import Polar as Polar
+from .projective import Projective as Projective
+from .regular import normalise as normalise
+from .regular import unnormalise as unnormalise
+from .rigid import Rigid as Rigid
+from .similarity import Similarity as Similarity
+from .structured import Structured as Structured
+from .thin_plate_spline import ThinPlateSpline as ThinPlateSpline
+from .translation import Translation as Translation
+from .velocity_field import VelocityField as VelocityField

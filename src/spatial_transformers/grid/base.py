@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._context import at_least_float32, without_autocast
+from .._context import at_least_float32, refuse_samples, without_autocast
 from .._types import Grid, InputError, Points, Size, Theta, require_same_batch
 from .bounds import Bounds, Squash
 from .matrices import adjugate
@@ -206,8 +206,16 @@ class Transformation(nn.Module, ABC):
             self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
 
     def _theta(self, values: Tensor) -> Tensor:
-        """Return the θ of given values of the entries; infinite or NaN where out of bounds."""
-        return values if self._squash is None else self._squash.inverse(values)
+        """Return the θ of given values of the entries; refuse values out of bounds."""
+        if self._squash is None:
+            return values
+        theta = self._squash.inverse(values)
+        refuse_samples(
+            (values.isfinite() & ~theta.isfinite()).any(1),
+            f"the theta of given or computed maps was asked of {self}, but {{}} is out of its "
+            "bounds; widen them, or leave it out",
+        )
+        return theta
 
     def _named_entries(self, most: int = 64) -> str:
         names = self.entries

@@ -5,11 +5,12 @@ On each side of the identity e, an entry with a bound at distance s from it read
     value = e + s · tanh((θ - e) / s)
 
 and a side without a bound reads θ itself. So the identity is exact, the slope there is 1, the
-second derivative is continuous, and every θ, however large, is within bounds.
+second derivative is continuous, and every θ, however large, is within bounds, to the last bit.
 """
 
 import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TypeAlias
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .._types import InputError
 from .constants import Constants
 
+Limits: TypeAlias = tuple[float, float]
 Pair: TypeAlias = tuple[float | None, float | None]  # lowest and highest; None: no bound
 Bounds: TypeAlias = Pair | Mapping[str, Pair]  # of all entries, or by name
 
@@ -27,58 +29,66 @@ class Squash(nn.Module):
 
     def __init__(self, bounds: Bounds, entries: Sequence[str], identity: Tensor, asked: str):
         super().__init__()
-        self.bounds = bounds
-        by_name = bounds if isinstance(bounds, Mapping) else dict.fromkeys(entries, bounds)
-        unknown = [name for name in by_name if name not in entries]
+        by_name = dict(bounds if isinstance(bounds, Mapping) else dict.fromkeys(entries, bounds))
+        self.bounds = by_name if isinstance(bounds, Mapping) else bounds
+        unknown = sorted(map(repr, set(by_name).difference(entries)))
         if unknown:
             raise InputError(
-                f"{asked} was given bounds of {', '.join(map(repr, unknown))}; its entries are "
+                f"{asked} was given bounds of {', '.join(unknown)}; its entries are "
                 f"{' '.join(entries)}"
             )
-        pairs = [by_name.get(name, (None, None)) for name in entries]
-        starts = identity.tolist()
-        for name, pair, start in zip(entries, pairs, starts, strict=True):
+        pairs = [_limits(name, by_name.get(name, (None, None)), asked) for name in entries]
+        for name, pair, start in zip(entries, pairs, identity.tolist(), strict=True):
             _require_room(name, pair, start, asked)
         with torch.device("cpu"):
-            self.constants = Constants(
-                start=identity.double(),
-                below=identity.double() - _tensor([_or(low, -math.inf) for low, _ in pairs]),
-                above=_tensor([_or(high, math.inf) for _, high in pairs]) - identity.double(),
-            )
+            low, high = torch.tensor(pairs, dtype=torch.float64).unbind(1)
+            self.constants = Constants(start=identity.double(), low=low, high=high)
 
     def forward(self, theta: Tensor) -> Tensor:
         """Return the bounded values of θ (N, P)."""
-        start, span, bounded = self._spans(theta)
+        start, low, high = self._numbers(theta)
         away = theta - start
-        return start + (span * torch.tanh(away / span)).where(bounded, away)
+        span, bounded = _span(away, start, low, high)
+        squashed = (start + span * torch.tanh(away / span)).clamp(low, high)  # against rounding
+        return squashed.where(bounded, theta)
 
     def inverse(self, values: Tensor) -> Tensor:
         """Return the θ of values (N, P): infinite at a bound, NaN beyond it."""
-        start, span, bounded = self._spans(values)
+        start, low, high = self._numbers(values)
         away = values - start
-        return start + (span * torch.atanh((away / span).where(bounded, 0))).where(bounded, away)
+        span, bounded = _span(away, start, low, high)
+        return (start + span * torch.atanh((away / span).where(bounded, 0))).where(bounded, values)
 
-    def _spans(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        start, below, above = (
-            getattr(self.constants, name).to(x) for name in ("start", "below", "above")
+    def _numbers(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        start, low, high = (
+            getattr(self.constants, name).to(like) for name in ("start", "low", "high")
         )
-        span = above.where(x > start, below)
-        bounded = span.isfinite()
-        return start, span.where(bounded, 1), bounded
+        return start, low, high
 
 
-def _require_room(name: str, pair: Pair, start: float, asked: str) -> None:
-    low, high = _or(pair[0], -math.inf), _or(pair[1], math.inf)
+def _span(away: Tensor, start: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the distance of the bound from the identity, or 1, and whether there is one."""
+    span = (high - start).where(away > 0, start - low)
+    bounded = span.isfinite()
+    return span.where(bounded, 1), bounded
+
+
+def _limits(name: str, pair: Pair, asked: str) -> Limits:
+    """Return lowest and highest value, infinite without a bound."""
+    numbers = list(pair) if isinstance(pair, Sequence) and not isinstance(pair, str) else []
+    if len(numbers) != 2 or not all(x is None or isinstance(x, Real) for x in numbers):
+        raise InputError(
+            f"{asked} was given bounds {pair!r} of {name}; give the lowest and the highest value, "
+            "None for no bound"
+        )
+    low, high = numbers
+    return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def _require_room(name: str, pair: Limits, start: float, asked: str) -> None:
+    low, high = pair
     if not low < start < high:
         raise InputError(
-            f"{asked} was given bounds ({pair[0]}, {pair[1]}) of {name}, which is {start:g} at the "
+            f"{asked} was given bounds ({low:g}, {high:g}) of {name}, which is {start:g} at the "
             "identity; give a lowest and a highest value with the identity strictly between them"
         )
-
-
-def _or(bound: float | None, default: float) -> float:
-    return default if bound is None else float(bound)
-
-
-def _tensor(numbers: list[float]) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.float64)

@@ -20,6 +20,8 @@ class Constants(nn.Module):
             self.register_buffer(name, tensor.clone(), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
+        for name in self._originals:  # single, since some devices refuse what is double
+            setattr(self, name, getattr(self, name).float())
         super()._apply(fn, recurse)
         for name, original in self._originals.items():
             device = getattr(self, name).device

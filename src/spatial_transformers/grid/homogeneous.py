@@ -6,7 +6,6 @@ the matrix has one more row, w, by which the coordinates are divided.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,7 +24,8 @@ _ALIKE = 1e-3  # largest difference of a matrix from the family's closest, relat
 class Homogeneous(Transformation):
     """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1."""
 
-    perspective: ClassVar[bool] = False
+    #: Whether the matrix has a last row, w, by which coordinates are divided.
+    perspective: bool = False
 
     @abstractmethod
     def matrix(self, theta: Theta) -> Matrix:
@@ -56,7 +56,7 @@ class Homogeneous(Transformation):
             refuse_samples(
                 off & wanted.isfinite().all((1, 2)),
                 f"the theta of given or computed maps was asked of {self}, but {{}} is not of this "
-                "family, or out of its bounds; choose a family that holds it",
+                "family; choose one that holds it",
             )
         return theta
 
@@ -88,11 +88,10 @@ class Homogeneous(Transformation):
         theta, points = self._checked(theta, points)
         frame = normalised_frame(self.ndim)
         inverse = self._inverse_matrix(theta)
-        return self._apply_matrix(inverse, points.unbind(-1), frame.scale, frame)
+        return apply_matrix(inverse, points.unbind(-1), frame.scale, frame)
 
     def _inverse_matrix(self, theta: Tensor) -> Tensor:
-        inverse = invert(square(self.matrix(theta)), f"the inverse of {self}")
-        return inverse if self.perspective else inverse[:, :-1]
+        return invert(self.matrix(theta), f"the inverse of {self}")
 
     def _own_rows(self, matrix: Tensor) -> Tensor:
         """Give a matrix the rows of the family, with a last entry of 1 if it is square."""
@@ -118,30 +117,39 @@ class Homogeneous(Transformation):
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        return self._apply_matrix(self.matrix(theta), positions, extents, source)
+        return apply_matrix(self.matrix(theta), positions, extents, source)
 
-    def _apply_matrix(
-        self, matrix: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
-    ) -> Tensor:
-        """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, without contraction.
 
-        Units are folded into the matrix first. On a lattice of the source's own size that factor is
-        exactly 1 and positions are exact, so the identity lands on exact integers. A perspective
-        divides before it adds the centre; points with w ≤ 0, behind the camera, are NaN.
-        """
-        per_image = (-1, *[1] * (positions[0].ndim - 1))
+def apply_matrix(
+    matrix: Tensor,
+    positions: Sequence[Tensor],
+    extents: Sequence[float],
+    source: Frame,
+    functions: Sequence[Tensor] = (),
+) -> Tensor:
+    """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, without contraction.
 
-        def row(r: int, scale: float) -> Tensor:
-            total = (matrix[:, r, -1] * scale).reshape(per_image)
-            for c in reversed(range(self.ndim)):  # x last: the one addition of the full size
-                weight = matrix[:, r, c] * (scale / extents[c])
-                total = weight.reshape(per_image) * positions[c] + total
-            return total
+    Units are folded into the matrix first. On a lattice of the source's own size that factor is
+    exactly 1 and positions are exact, so the identity lands on exact integers. A row more than
+    coordinates, w, divides before the centre is added; points with w ≤ 0, behind the camera, are
+    NaN. Weighted `functions` of the target, whose columns follow that of t, are added last.
+    """
+    ndim = len(positions)
+    per_image = (-1, *[1] * (positions[0].ndim - 1))
 
-        rows = [row(r, scale) for r, scale in enumerate(source.scale)]
-        if self.perspective:
-            w = row(self.ndim, 1.0)
-            front = w > NEAREST
-            safe = w.where(front, 1)
-            rows = [(x / safe).where(front, torch.nan) for x in rows]
-        return torch.stack([x + c for x, c in zip(rows, source.centre, strict=True)], -1)
+    def row(r: int, scale: float) -> Tensor:
+        total = (matrix[:, r, ndim] * scale).reshape(per_image)
+        for c in reversed(range(ndim)):  # x last: the one addition of the full size
+            weight = matrix[:, r, c] * (scale / extents[c])
+            total = weight.reshape(per_image) * positions[c] + total
+        for k, function in enumerate(functions):
+            total = total + (matrix[:, r, ndim + 1 + k] * scale).reshape(per_image) * function
+        return total
+
+    rows = [row(r, scale) for r, scale in enumerate(source.scale)]
+    if matrix.shape[1] > ndim:
+        w = row(ndim, 1.0)
+        front = w > NEAREST
+        safe = w.where(front, 1)
+        rows = [(x / safe).where(front, torch.nan) for x in rows]
+    return torch.stack([x + c for x, c in zip(rows, source.centre, strict=True)], -1)

@@ -87,17 +87,41 @@ def regular_grid(
 
 
 def unnormalise(
-    grid: Float[Tensor, "#N *target ndim"], size: Sequence[int], align_corners: bool
-) -> Float[Tensor, "#N *target ndim"]:
-    """Turn normalised coordinates into pixel indices of an image of `size`.
+    points: Float[Tensor, "*batch ndim"], size: Size, align_corners: bool = False
+) -> Float[Tensor, "*batch ndim"]:
+    """Turn normalised coordinates, of points or grids, into pixel indices of an image of `size`.
 
     The order of operations is that of `torch.nn.functional.grid_sample`, so that both see the same
     kinks wherever nothing is rounded (torch's vector code contracts the two operations into one).
     `Transformation.pixels` avoids this step.
+
+    Example:
+        >>> unnormalise(torch.tensor([[-1.0, 0.0]]), (4, 8)).tolist()  # the left edge, half way
+        [[-0.5, 1.5]]
+
     """
-    extents = pixel_frame(size, align_corners).scale
+    extents = pixel_frame(as_size(size, points.shape[-1]), align_corners).scale
     offset = 0.0 if align_corners else 0.5
-    axes = [(grid[..., a] + 1) * extent - offset for a, extent in enumerate(extents)]
+    axes = [(points[..., a] + 1) * extent - offset for a, extent in enumerate(extents)]
+    return torch.stack(axes, -1)
+
+
+def normalise(
+    pixels: Float[Tensor, "*batch ndim"], size: Size, align_corners: bool = False
+) -> Float[Tensor, "*batch ndim"]:
+    """Turn pixel indices (x, y[, z]) of an image of `size` into normalised coordinates.
+
+    For key points, boxes and polygons, which `Transformation.transform_points` takes in [-1, 1].
+    Pixel 0's centre is 0: annotations that count from its outer edge are half a pixel larger.
+
+    Example:
+        >>> normalise(torch.tensor([[-0.5, 1.5]]), (4, 8)).tolist()
+        [[-1.0, 0.0]]
+
+    """
+    size = as_size(size, pixels.shape[-1])
+    centre, extents = pixel_frame(size, align_corners).centre, half_extents(size, align_corners)
+    axes = [(pixels[..., a] - c) / e for a, (c, e) in enumerate(zip(centre, extents, strict=True))]
     return torch.stack(axes, -1)
 
 
@@ -110,7 +134,7 @@ def as_size(size: Size, ndim: int) -> tuple[int, ...]:
     """
     axes = tuple(size) if isinstance(size, Sequence) else (size,) * ndim
     if len(axes) != ndim or not all(_is_count(n) for n in axes):
-        order = {2: "(H, W)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
+        order = {1: "(W,)", 2: "(H, W)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
         raise InputError(f"size {size!r} was asked for; give {order}, each at least 1 pixel")
     return axes
 

@@ -181,10 +181,10 @@ def check_dimensions(image: Tensor, transformation: Transformation) -> None:
     if not isinstance(transformation, Transformation):
         raise InputError(f"{transformation!r} was given as a transformation; give one as Affine()")
     if image.ndim != transformation.ndim + 2:
-        shape = "(N, C, H, W)" if transformation.ndim == 2 else "(N, C, D, H, W)"
+        axes = {1: "W", 2: "H, W", 3: "D, H, W"}[transformation.ndim]
         raise InputError(
             f"{transformation} was asked to warp an image of shape {tuple(image.shape)}; "
-            f"give {shape}"
+            f"give (N, C, {axes})"
         )
     _check_image(image)
 

@@ -11,22 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformers import (
-    Affine,
-    Attention,
     LocalisationCNN,
     LocalisationFCN,
     SpatialTransformer,
-    Transformation,
+    make_transformation,
 )
 
 from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
-TRANSFORMATIONS: dict[str, Callable[[], Transformation]] = {
-    "affine": Affine,
-    "attention": Attention,
-}
 
 
 class Network(nn.Module):
@@ -68,7 +62,7 @@ def count_parameters(module: nn.Module) -> int:
 def _transformer(model: str, transformation: str, size: int) -> SpatialTransformer | None:
     if not model.startswith("st-"):
         return None
-    family = TRANSFORMATIONS[transformation]()
+    family = make_transformation(transformation)
     if model == "st-cnn":
         localisation = LocalisationCNN(
             family, in_channels=1, input_size=max(size // 2, 16), hidden=64, batch_norm=True

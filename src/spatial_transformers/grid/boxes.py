@@ -1,0 +1,78 @@
+"""Boxes through a transformation: as points that stand for them, and back as enclosing boxes.
+
+Key points and polygons need nothing of this: `transform_points` and `inverse_points` map them.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .._types import InputError
+
+
+def box_points(
+    boxes: Float[Tensor, "N K bounds"], per_axis: int = 5
+) -> Float[Tensor, "N K*points ndim"]:
+    """Return points that stand for boxes: corners, edges and inside, `per_axis` along each axis.
+
+    Two per axis, the corners, are enough for affine maps; a map that bends needs more.
+
+    Args:
+        boxes: (N, K, 4) as x0, y0, x1, y1, or (N, K, 6) as x0, y0, z0, x1, y1, z1, normalised.
+        per_axis: points along each axis, at least 2.
+
+    Returns:
+        (N, K · per_axis^ndim, ndim), to be mapped and given to `enclosing_boxes`.
+
+    Raises:
+        InputError: for another number of bounds, or fewer than 2 points per axis.
+
+    Example:
+        >>> from math import pi
+        >>> import torch
+        >>> from spatial_transformers import Rigid, box_points, enclosing_boxes
+        >>> quarter_turn = torch.tensor([[pi / 2, 0.0, 0.0]])
+        >>> boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.25]]])  # on the source
+        >>> on_the_target = Rigid().inverse_points(quarter_turn, box_points(boxes))
+        >>> (enclosing_boxes(on_the_target, len(boxes[0])) * 100).round().int().tolist()
+        [[[0, -50, 25, 0]]]
+
+    """
+    if boxes.ndim != 3 or boxes.shape[-1] not in (4, 6) or per_axis < 2:
+        raise InputError(
+            f"the points of boxes of shape {tuple(boxes.shape)}, {per_axis} per axis, were asked "
+            "for; give (N, K, 4) or (N, K, 6), and 2 or more per axis"
+        )
+    low, high = boxes.chunk(2, -1)
+    ndim = low.shape[-1]
+    share = torch.linspace(0, 1, per_axis, dtype=boxes.dtype, device=boxes.device)
+    lattice = torch.stack(torch.meshgrid([share] * ndim, indexing="ij"), -1).flatten(0, -2)
+    return (low[:, :, None] + (high - low)[:, :, None] * lattice).flatten(1, 2)
+
+
+def enclosing_boxes(
+    points: Float[Tensor, "N K*points ndim"], count: int
+) -> Float[Tensor, "N K bounds"]:
+    """Return the smallest boxes around `count` equal groups of mapped points.
+
+    A box with a point that has no image, NaN, is NaN.
+
+    Args:
+        points: (N, K · points, ndim), as `box_points` gives them, mapped.
+        count: K, the number of boxes per image.
+
+    Raises:
+        InputError: if the points are no `count` equal groups.
+
+    Example:
+        >>> enclosing_boxes(torch.tensor([[[0.0, 1.0], [0.5, -1.0]]]), 1).tolist()
+        [[[0.0, -1.0, 0.5, 1.0]]]
+
+    """
+    if points.ndim != 3 or count < 1 or points.shape[1] % count or not points.shape[1]:
+        raise InputError(
+            f"{count} boxes around points of shape {tuple(points.shape)} were asked for; give "
+            "(N, K · points, ndim) with the same number of points for each of the K boxes"
+        )
+    groups = points.unflatten(1, (count, -1))
+    return torch.cat((groups.amin(2), groups.amax(2)), -1)

@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST = $(BIN)/pytest --numprocesses auto
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: help demo test test-all check format api clean
@@ -14,12 +15,12 @@ demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
 
 test: .venv/dev.stamp
-	$(BIN)/pytest --typed
-	$(BIN)/pytest -m traced
+	$(PYTEST) --typed
+	$(PYTEST) -m traced
 
 test-all: .venv/dev.stamp
-	$(BIN)/pytest --typed
-	$(BIN)/pytest -m traced --all --table
+	$(PYTEST) --typed
+	$(PYTEST) -m traced --all --table
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check

@@ -27,6 +27,7 @@ from .grid import enclosing_boxes as enclosing_boxes
 from .grid import from_opencv as from_opencv
 from .grid import make_transformation as make_transformation
 from .grid import normalise as normalise
+from .grid import text_rows as text_rows
 from .grid import to_opencv as to_opencv
 from .grid import unnormalise as unnormalise
 from .localisation import LocalisationCNN as LocalisationCNN

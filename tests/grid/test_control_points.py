@@ -14,7 +14,7 @@ from spatial_transformers.grid.control_points import check_points, regular_point
 def test_regular_points_are_the_mesh_grid_with_x_fastest(counts, ndim):
     per_axis = (counts,) * ndim if isinstance(counts, int) else counts
     axes = [np.linspace(-1, 1, n) for n in per_axis]
-    mesh = np.meshgrid(*reversed(axes), indexing="ij")[::-1]
+    mesh = np.meshgrid(*axes, indexing="ij")[::-1]
     expected = np.stack([axis.ravel() for axis in mesh], -1)
     np.testing.assert_allclose(regular_points(counts, ndim), expected, rtol=0, atol=1e-15)
 

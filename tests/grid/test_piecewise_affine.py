@@ -80,7 +80,7 @@ def test_points_outside_follow_the_nearest_triangle():
 @pytest.mark.parametrize("points", [2, 5, (3, 4), (2, 6)])
 def test_a_regular_grid_of_points_is_delaunay_and_its_identity_exact(points):
     piecewise = PiecewiseAffine(points)
-    columns, rows = (points, points) if isinstance(points, int) else points
+    rows, columns = (points, points) if isinstance(points, int) else points
     assert piecewise.num_parameters == 2 * columns * rows
     expected = regular_grid((rows, columns), align_corners=True, dtype=torch.float64)
     assert_close(piecewise.points, expected.flatten(0, 1), rtol=0, atol=1e-12)
@@ -187,6 +187,29 @@ def test_own_points_are_saved_and_followed_when_loaded():
     assert_identical(loaded.grid(theta, 9), saved.grid(theta, 9))
     found = (piecewise.inverse_points(theta, points) for piecewise in (loaded, saved))
     assert_identical(*found, equal_nan=True)
+
+
+def test_bounds_of_positions_follow_the_points_that_are_loaded():
+    options = {"parameters": "positions", "bounds": (-3.0, 3.0)}
+    vertices = _scattered(3)
+    triangles = torch.tensor([[0, 1, 2]])
+    saved, loaded = (
+        PiecewiseAffine(v, triangles=triangles, **options) for v in (vertices, vertices + 1)
+    )
+    loaded.load_state_dict(saved.state_dict())
+    theta = saved.identity()[None] + 0.5
+    assert_identical(loaded.values(theta), saved.values(theta))
+
+
+def test_points_that_are_refused_when_loaded_change_nothing():
+    piecewise = PiecewiseAffine(3)
+    theta = _theta(piecewise)
+    expected = piecewise.grid(theta, 9)
+    state = {name: value.clone() for name, value in piecewise.state_dict().items()}
+    with pytest.raises(InputError, match="has no area"):
+        piecewise.load_state_dict(state | {"mesh.points": torch.zeros(9, 2)})
+    assert_identical(piecewise.grid(theta, 9), expected)
+    assert_identical(piecewise.state_dict()["mesh.points"], state["mesh.points"])
 
 
 def test_constants_survive_casts_and_the_meta_device():

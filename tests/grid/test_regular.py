@@ -96,7 +96,7 @@ def test_as_size_repeats_one_number(ndim):
         ((3, 0), 2, "at least 1"),
         ((-1, 3), 2, "at least 1"),
         (0, 3, "at least 1"),
-        ((3, 4), 1, "1 numbers"),
+        ((3, 4), 1, "(W,)"),
     ],
 )
 def test_as_size_says_what_to_give(size, ndim, hint):

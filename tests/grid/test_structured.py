@@ -7,7 +7,14 @@ from scipy.interpolate import RBFInterpolator, RegularGridInterpolator
 from torch.testing import assert_close
 
 from equality import assert_identical
-from spatial_transformers import Affine, Attention, InputError, Projective, Structured
+from spatial_transformers import (
+    Affine,
+    Attention,
+    InputError,
+    Projective,
+    Structured,
+    ThinPlateSpline,
+)
 from spatial_transformers.grid.regular import regular_grid
 
 corners = pytest.mark.parametrize("align_corners", [False, True])
@@ -64,6 +71,16 @@ def test_a_thin_plate_spline_is_a_special_case():
     general = Structured(torch.from_numpy(radial(grid.numpy())).movedim(-1, 0))
     found = general.grid(matrix.flatten(1), size, align_corners=True)
     assert_close(found[0], torch.from_numpy(expected), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_thin_plate_splines_of_the_library_are_a_special_case(ndim):
+    size, spline = (6, 9, 5)[:ndim], ThinPlateSpline(3, ndim=ndim)
+    theta = 0.1 * torch.randn(4, spline.num_parameters, dtype=torch.float64)
+    basis = spline.basis(size, align_corners=True, dtype=torch.float64)
+    general = Structured(basis[ndim + 1 :])
+    found = general.grid(spline.matrix(theta).flatten(1), size, align_corners=True)
+    assert_close(found, spline.grid(theta, size, align_corners=True), rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("lattice", [(4, 6), (2, 3), (3, 2, 5)])

@@ -79,7 +79,8 @@ def test_points_are_those_of_scikit_image():
     moves, at = _moves(points, 1), torch.rand(1, 40, 2, dtype=double) * 2 - 1
     theirs = ThinPlateSplineTransform.from_estimate(points.numpy(), (points + moves[0]).numpy())
     found = ThinPlateSpline(points).transform_points(moves.flatten(1), at)
-    assert_close(found[0], torch.from_numpy(theirs(at[0].numpy())), rtol=0, atol=1e-9)
+    expected = torch.from_numpy(theirs(at[0].numpy()))
+    assert_close(found[0], expected, rtol=0, atol=1e-5)  # theirs adds 1e-8 in the logarithm
 
 
 @layouts
@@ -107,7 +108,7 @@ def test_affine_displacements_are_reproduced_everywhere(layout, regularisation):
 
 
 def test_regularisation_bends_less():
-    """Less bending energy, tr(Wᵀ K W), at the price of missing the points."""
+    """Less bending energy, tr(W K Wᵀ), at the price of missing the points."""
     points, energy = LAYOUTS["random"](), []
     theta = _moves(points, 1).flatten(1)
     for regularisation in (0.0, 0.1, 1.0):

@@ -65,7 +65,7 @@ def test_points_follow_the_velocity(lattice):
 
 
 def test_a_finer_internal_lattice_agrees_to_1e_6():
-    field = VelocityField((4, 4), steps=9, resolution=80)
+    field = VelocityField((4, 4), steps=10, resolution=100)
     theta = 4 * PIXEL * torch.randn(1, 32, dtype=torch.float64)
     points = torch.rand(1, 40, 2, dtype=torch.float64) * 2 - 1
     expected = followed(cubic(theta.reshape(2, 4, 4), (4, 4), True), points[0])
@@ -86,16 +86,16 @@ def test_with_moving_borders_points_inside_follow_the_velocity():
 
 @pytest.mark.parametrize("lattice", [(24, 30), (12, 10, 9)])
 def test_dense_lattices_follow_the_linear_velocity(lattice):
-    resolution = [4 * n for n in lattice]
+    resolution = [6 * n for n in lattice]
     field = VelocityField(lattice, degree=1, resolution=resolution)
     smooth = VelocityField((2,) * len(lattice))
     nodes = regular_grid(lattice, ndim=len(lattice), dtype=torch.float64)
-    theta = 5 * PIXEL * torch.randn(1, smooth.num_parameters, dtype=torch.float64)
+    theta = 4 * PIXEL * torch.randn(1, smooth.num_parameters, dtype=torch.float64)
     dense = (smooth.grid(theta, lattice) - nodes).movedim(-1, 1)  # some smooth vectors
     points = torch.rand(1, 40, len(lattice), dtype=torch.float64) * 2 - 1
     expected = followed(linear(dense[0], lattice), points[0])
     found = field.transform_points(dense.flatten(1), points)[0]
-    assert (expected - points[0]).abs().max() > 2 * PIXEL
+    assert (expected - points[0]).abs().max() > PIXEL
     assert_close(found, expected, rtol=0, atol=0.05 * PIXEL)
 
 

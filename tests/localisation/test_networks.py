@@ -11,7 +11,15 @@ import torch
 from torch import nn
 
 from equality import assert_identical
-from spatial_transformers import Affine, Attention, InputError, LocalisationCNN, LocalisationFCN
+from spatial_transformers import (
+    CPAB,
+    Affine,
+    Attention,
+    InputError,
+    LocalisationCNN,
+    LocalisationFCN,
+    SpatialTransformer,
+)
 from spatial_transformers.localisation.resize import resize
 
 NETWORKS = {
@@ -49,6 +57,18 @@ def test_identity_at_first_for_any_image(network, ndim):
         for size in IMAGES[ndim]:
             theta = module(torch.randn(3, 2, *size))
             assert_identical(theta, transformation.identity().expand(3, -1))
+
+
+@networks
+def test_signals(network):
+    module = network(CPAB(4, ndim=1), in_channels=2, perturbation=0.5).eval()
+    for length in (5, 64, 300):
+        theta = module(torch.randn(3, 2, length))
+        assert theta.shape == (3, 3)
+        assert (theta[0] != theta[1]).any()
+    stn = SpatialTransformer(network(CPAB(4, ndim=1), in_channels=2), CPAB(4, ndim=1))
+    signal = torch.randn(3, 2, 50)
+    assert_identical(stn(signal), signal)
 
 
 @networks

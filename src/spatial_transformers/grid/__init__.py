@@ -8,6 +8,7 @@ from .boxes import box_points as box_points
 from .boxes import enclosing_boxes as enclosing_boxes
 from .compose import Compose as Compose
 from .constrained import Constrained as Constrained
+from .control_points import text_rows as text_rows
 from .cpab import CPAB as CPAB
 from .deformation import Deformation as Deformation
 from .displacement import Displacement as Displacement

@@ -27,7 +27,7 @@ from .regular import (
     regular_grid,
 )
 
-_SEARCH_STEPS = 12  # of Newton's method in `inverse_points`
+_SEARCH_STEPS = 8  # of Newton's method in `inverse_points`
 _POLISHING_STEPS = 2  # the last ones, which carry first and second derivatives
 _FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
 

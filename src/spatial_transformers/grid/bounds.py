@@ -60,9 +60,7 @@ class Squash(nn.Module):
         return (start + span * torch.atanh((away / span).where(bounded, 0))).where(bounded, values)
 
     def _numbers(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        start, low, high = (
-            getattr(self.constants, name).to(like) for name in ("start", "low", "high")
-        )
+        start, low, high = (self.constants[name].to(like) for name in ("start", "low", "high"))
         return start, low, high
 
 

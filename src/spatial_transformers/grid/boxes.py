@@ -10,9 +10,7 @@ from torch import Tensor
 from .._types import InputError
 
 
-def box_points(
-    boxes: Float[Tensor, "N K bounds"], per_axis: int = 5
-) -> Float[Tensor, "N K*points ndim"]:
+def box_points(boxes: Float[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Tensor, "N L ndim"]:
     """Return points that stand for boxes: corners, edges and inside, `per_axis` along each axis.
 
     Two per axis, the corners, are enough for affine maps; a map that bends needs more.
@@ -22,7 +20,7 @@ def box_points(
         per_axis: points along each axis, at least 2.
 
     Returns:
-        (N, K · per_axis^ndim, ndim), to be mapped and given to `enclosing_boxes`.
+        (N, L, ndim), L = K · per_axis^ndim, to be mapped and given to `enclosing_boxes`.
 
     Raises:
         InputError: for another number of bounds, or fewer than 2 points per axis.
@@ -50,15 +48,13 @@ def box_points(
     return (low[:, :, None] + (high - low)[:, :, None] * lattice).flatten(1, 2)
 
 
-def enclosing_boxes(
-    points: Float[Tensor, "N K*points ndim"], count: int
-) -> Float[Tensor, "N K bounds"]:
+def enclosing_boxes(points: Float[Tensor, "N L ndim"], count: int) -> Float[Tensor, "N K bounds"]:
     """Return the smallest boxes around `count` equal groups of mapped points.
 
     A box with a point that has no image, NaN, is NaN.
 
     Args:
-        points: (N, K · points, ndim), as `box_points` gives them, mapped.
+        points: (N, L, ndim), L = K · points, as `box_points` gives them, mapped.
         count: K, the number of boxes per image.
 
     Raises:

@@ -9,8 +9,8 @@ class Constants(nn.Module):
     """Named tensors that follow their module from device to device, and in nothing else.
 
     They stay in float64 when the module is cast (float32 where a device has none), come back
-    when it leaves the meta device, and are no part of checkpoints. Read one by its name as an
-    attribute, and cast it to the dtype of θ at the call.
+    when it leaves the meta device, and are no part of checkpoints. Read one by its name, as
+    `constants["matrix"]`, and cast it to the dtype of θ at the call.
     """
 
     def __init__(self, **tensors: Tensor):
@@ -19,12 +19,15 @@ class Constants(nn.Module):
         for name, tensor in self._originals.items():
             self.register_buffer(name, tensor.clone(), persistent=False)
 
+    def __getitem__(self, name: str) -> Tensor:
+        return getattr(self, name)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
         for name in self._originals:  # single, since some devices refuse what is double
-            setattr(self, name, getattr(self, name).float())
+            setattr(self, name, self[name].float())
         super()._apply(fn, recurse)
         for name, original in self._originals.items():
-            device = getattr(self, name).device
+            device = self[name].device
             single = original.is_floating_point() and device.type == "mps"
             restored = original.float() if single else original
             setattr(self, name, restored.to(device, copy=True))

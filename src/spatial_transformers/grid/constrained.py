@@ -100,8 +100,8 @@ class Constrained(Homogeneous):
     def _full(self, theta: Tensor) -> Tensor:
         """Return the θ of the transformation."""
         theta = self.check(theta)
-        held = self.constants.held.to(theta).expand(theta.shape[0], -1)
-        return torch.cat((theta, held), 1).index_select(1, self.constants.order)
+        held = self.constants["held"].to(theta).expand(theta.shape[0], -1)
+        return torch.cat((theta, held), 1).index_select(1, self.constants["order"])
 
     def _read(self, matrix: Matrix) -> Tensor:
         return self.transformation._theta(self.transformation._read(matrix))[:, self._free]

@@ -18,26 +18,26 @@ def regular_points(counts: int | Sequence[int], ndim: int) -> Float[Tensor, "K n
     """Return a regular grid of points on [-1, 1], including its ends, in float64 on the CPU.
 
     Args:
-        counts: points per axis, x first: (columns, rows); one number for all axes.
+        counts: points per axis as sizes go, (rows, columns) or (D, H, W); one number for all axes.
         ndim: 2 or 3.
 
     Raises:
         InputError: for another number of axes, or fewer than two points along one.
 
     Example:
-        >>> regular_points((3, 2), 2).tolist()
+        >>> regular_points((2, 3), 2).tolist()
         [[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
 
     """
     per_axis = tuple(counts) if isinstance(counts, Sequence) else (counts,) * ndim
     if len(per_axis) != ndim or not all(_is_count(n) and n > 1 for n in per_axis):
-        order = {2: "(columns, rows)", 3: "(x, y, z)"}.get(ndim, f"{ndim} numbers")
+        order = {2: "(rows, columns)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
         raise InputError(
             f"a grid of {counts!r} control points was asked for; give one number, or {order}, each "
             "at least 2"
         )
     axes = [torch.linspace(-1, 1, n, dtype=torch.float64, device="cpu") for n in per_axis]
-    grid = torch.meshgrid(*reversed(axes), indexing="ij")  # the last axis, x, runs fastest
+    grid = torch.meshgrid(*axes, indexing="ij")  # the last axis, x, runs fastest
     return torch.stack(grid[::-1], -1).flatten(0, -2)
 
 
@@ -61,7 +61,7 @@ def text_rows(count: int = 20) -> Float[Tensor, "count 2"]:
         raise InputError(
             f"{count!r} control points along two edges were asked for; give an even number from 4"
         )
-    return regular_points((count // 2, 2), 2)
+    return regular_points((2, count // 2), 2)
 
 
 def check_points(points: Any, ndim: int, minimum: int, asked: str) -> Float[Tensor, "K ndim"]:

@@ -19,12 +19,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._types import InputError, Points, Size, Theta
-from .deformation import Deformation
+from .._types import InputError, Size, Theta
+from .deformation import Flow
 from .describe import displacement_parts
 
 
-class CPAB(Deformation):
+class CPAB(Flow):
     """T_θ is the flow over a unit of time of a continuous piecewise-affine velocity, without folds.
 
     θ holds the velocities at the vertices of a regular lattice of cells on [-1, 1], in half extents
@@ -122,14 +122,6 @@ class CPAB(Deformation):
         """Return how fast vertices move, as a share of the source's extent per unit of time."""
         parts = displacement_parts(self._velocities(theta).movedim(1, -1))
         return {name.replace("displacement", "velocity"): part for name, part in parts.items()}
-
-    def inverse(self, theta: Theta) -> Theta:
-        """Return the θ of the inverse map, -θ."""
-        return -self.check(theta)
-
-    def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates: along -v, to the integration's accuracy."""
-        return self.transform_points(self.inverse(theta), points)
 
     def extra_repr(self) -> str:
         """Show the cells, the border and the steps."""

@@ -162,7 +162,6 @@ def invert(matrix: Matrix, asked: str) -> Matrix:
     return torch.cat((inverse, moved), -1)
 
 
-
 def _floating(matrix: Tensor, asked: str) -> Tensor:
     """Return square matrices in float32 or better."""
     if not matrix.is_floating_point():

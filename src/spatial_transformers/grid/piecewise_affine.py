@@ -45,7 +45,7 @@ class PiecewiseAffine(Deformation):
 
     Args:
         points: the target points: an int for a regular grid of as many points per axis, or a pair
-            (columns, rows), on [-1, 1] including its ends; or your own, a tensor (V, 2).
+            (rows, columns), on [-1, 1] including its ends; or your own, a tensor (V, 2).
         triangles: the indices (T, 3) of each triangle's points, in either orientation. Without them
             a cell of a regular grid is split in two, and your own points get their Delaunay
             triangles, which needs scipy.
@@ -91,7 +91,9 @@ class PiecewiseAffine(Deformation):
         self.parameters_are = parameters
         self.outside = outside
         self.mesh = _mesh(points, triangles)
+        self._bounds = bounds
         self._set_bounds(bounds)
+        self.register_load_state_dict_post_hook(PiecewiseAffine._centre_bounds)
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -122,6 +124,11 @@ class PiecewiseAffine(Deformation):
             triangle, found = self._preimage(theta, moved, points)
             mapped, _ = self._back(moved, points, triangle)
             return mapped.where(found[..., None], torch.nan)
+
+    def _centre_bounds(self, incompatible: Any) -> None:
+        """Bound positions about the points of a checkpoint."""
+        self._set_bounds(self._bounds)
+        self.to(self.points.device)
 
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame

@@ -22,10 +22,6 @@ from .deformation import Deformation
 from .describe import displacement_parts
 from .regular import as_size, centred_axes, half_extents
 
-# Any unit s of length in log(r / s) gives the same map: s r² adds what the affine rows take back.
-# With this one |φ| < 1.2 on the target, and four times less is lost to rounding than with 1.
-_UNIT = 2.5
-
 
 class ThinPlateSpline(Deformation):
     """T_θ(c_k) = c_k + d_k at the control points c_k, and as little bending as possible between.
@@ -35,9 +31,9 @@ class ThinPlateSpline(Deformation):
     `parameters="positions"` it holds `(x1, y1, x2, y2, …)`, where in the source that is, so that a
     network can point at the outline of a line of text.
 
-    T_θ = M_θ B, with the rows of B: x, y[, z], 1 and φ(|x - c_k|) per point; φ(r) = r² log r in
-    2-D, with r in units of 2.5, which changes M_θ but not the map, and -r in 3-D. M_θ is linear in
-    θ by a matrix computed once, in float64, when the module is made. Affine displacements are
+    T_θ = M_θ B, with the rows of B: x, y[, z], 1 and φ(|x - c_k|) per point; φ(r) = ½ r² log(r / 2)
+    in 2-D, which gives the same map as the r² log r of textbooks, and -r in 3-D. M_θ is linear in θ
+    by a matrix computed once, in float64, when the module is made. Affine displacements are
     reproduced exactly, everywhere. Far from the points the map is close to affine; it may fold
     where neighbours cross.
 
@@ -47,12 +43,13 @@ class ThinPlateSpline(Deformation):
 
     Args:
         points: the target points: an int for a regular grid of as many per axis, or a number per
-            axis, x first, on [-1, 1] including its ends; or your own, a tensor (K, ndim), at
-            least ndim + 1 of them and not all on one line (in 3-D: plane).
+            axis, (rows, columns) or (D, H, W), on [-1, 1] including its ends; or your own, a tensor
+            (K, ndim), at least ndim + 1 of them and not all on one line (in 3-D: plane), as
+            `text_rows()`.
         ndim: 2 for images, 3 for volumes; None: as the points have it, else 2.
         parameters: `displacements` or `positions`.
-        regularisation: λ ≥ 0: above 0 the points are missed for less bending; φ(r) becomes
-            φ(r) + λ at its own point, as `smoothing` in SciPy's `RBFInterpolator`.
+        regularisation: λ ≥ 0: above 0 the points are missed for less bending. It is added to
+            r² log r (in 3-D: -r) at a point itself, as `smoothing` in SciPy's `RBFInterpolator`.
         bounds: lowest and highest value of all entries, or of some by name; None: no bound.
 
     Raises:
@@ -173,21 +170,18 @@ class ThinPlateSpline(Deformation):
     def _moves(self, theta: Tensor) -> Tensor:
         """Return the displacement of every point (N, K, ndim)."""
         values = self.values(theta).unflatten(1, self.points.shape)
-        return values - self._constant("points").to(values) if self._are_positions else values
+        return values - self._constants["points"].to(values) if self._are_positions else values
 
     def _weights(self, theta: Tensor) -> Tensor:
         """Return M_θ - [I | 0], the weights of the rows of B in the displacement."""
-        moves, solution = self._moves(theta), self._constant("solution")
+        moves, solution = self._moves(theta), self._constants["solution"]
         with without_autocast(theta.device):  # in double: weights are large, and cancel
             weights = solution.to(theta.device) @ moves.to(solution.dtype)
         return weights.mT.to(moves.dtype)  # (N, ndim, rows)
 
-    def _rows(self, coordinates: Sequence[Tensor]) -> Tensor:
+    def _rows(self, coordinates: Sequence[Tensor], room: Tensor | None = None) -> Tensor:
         """Return B: (n, rows, *lattice) for coordinates (n, *lattice), or broadcastable to it."""
-        return _rows(self._constant("points").to(coordinates[0]), coordinates)
-
-    def _constant(self, name: str) -> Tensor:
-        return getattr(self._constants, name)
+        return _rows(self._constants["points"].to(coordinates[0]), coordinates, room)
 
     def _set_points(self, points: Tensor) -> None:
         """Take control points, and derive from them what depends on no θ and no size."""
@@ -201,14 +195,14 @@ class ThinPlateSpline(Deformation):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThinPlateSpline":
         self.points = self.points.float()  # some devices refuse what is double
         super()._apply(fn, recurse)
-        self.points = self._constant("points").clone()
+        self.points = self._constants["points"].clone()
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         if not self.points.is_meta:
             device, asked = self.points.device, f"loading a state of {self}"
-            loaded, self.points = self.points, self._constant("points").clone()  # kept if refused
+            loaded, self.points = self.points, self._constants["points"].clone()  # kept if refused
             self._set_points(check_points(loaded, self.ndim, self.ndim + 1, asked))
             self.to(device)
 
@@ -224,24 +218,41 @@ def _dimensions(points: int | Sequence[int] | Tensor) -> int:
     return 2 if isinstance(points, int) else len(points)
 
 
-def _rows(points: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
-    """Return the homogeneous coordinates (x, y[, z], 1), then φ of the distance to every point."""
-    squared = None
+def _rows(points: Tensor, coordinates: Sequence[Tensor], room: Tensor | None = None) -> Tensor:
+    """Return the homogeneous coordinates (x, y[, z], 1), then φ of the distance to every point.
+
+    With `room` (2, rows, *lattice) to work in, for n = 1, nothing of that size is allocated.
+    """
+    squares = []
     for centre, x in zip(points.unbind(1), coordinates, strict=True):
         offset = x[:, None] - centre.reshape(-1, *[1] * (x.ndim - 1))  # (n, K, ...), an axis long
-        squared = offset * offset if squared is None else squared + offset * offset
-    assert squared is not None
+        squares.append(offset * offset)
     full = torch.broadcast_tensors(*coordinates)
     affine = torch.stack((*full, torch.ones_like(full[0])), 1)
-    return torch.cat((affine, _kernel(squared, len(coordinates))), 1)
+    if room is None:
+        return torch.cat((affine, _kernel(squares, None, None)), 1)
+    rows, scratch = room[:1], room[1:]
+    first = affine.shape[1]
+    rows[:, :first] = affine
+    _kernel(squares, rows[:, first:], scratch[:, first:])
+    return rows
 
 
-def _kernel(squared: Tensor, ndim: int) -> Tensor:
-    """Return φ(r) = r² log(r / s) in 2-D and -r in 3-D, flat next to 0: slopes would overflow."""
-    squared = squared.clamp_min(torch.finfo(squared.dtype).tiny ** (2 / 3))
-    if ndim == 3:
-        return -squared.sqrt()
-    return (squared * (1 / _UNIT**2)).log() * squared * 0.5
+def _kernel(squares: Sequence[Tensor], out: Tensor | None, scratch: Tensor | None) -> Tensor:
+    """Return φ, given the square of the distance along every axis.
+
+    In 2-D φ(r) = q log q with q = (r / 2)², which is ½ r² log(r / 2). A half r² log r would differ
+    by a multiple of r², which the affine rows take back; but in this unit |φ| stays below 1.4 on
+    the target, and less is lost to rounding. In 3-D φ(r) = -r. Both keep their second derivatives
+    finite at r = 0.
+    """
+    nothing = torch.finfo(squares[0].dtype).tiny ** (2 / 3)  # 5e-26 in float32
+    if len(squares) == 2:
+        q = torch.add(squares[0] / 4 + nothing, squares[1] / 4, out=scratch)
+        return torch.mul(torch.log(q, out=out), q, out=out)
+    squared = torch.add(squares[0] + squares[1], squares[2], out=scratch)
+    distance = torch.sqrt(torch.clamp_min(squared, nothing, out=out), out=out)
+    return torch.neg(distance, out=out)
 
 
 def _solution(points: Tensor, regularisation: float) -> Tensor:
@@ -249,12 +260,13 @@ def _solution(points: Tensor, regularisation: float) -> Tensor:
 
     The first columns of the inverse of [[K + λI, P], [Pᵀ, 0]], with the rows in the order of B.
     """
+    own = regularisation / 2 if points.shape[1] == 2 else regularisation  # φ is half of r² log r
     rows = _rows(points, points.mT[:, None].unbind())[0]  # (ndim + 1 + K, K): at the points
     affine, kernel = rows.split((rows.shape[0] - len(points), len(points)))
     corner = affine.new_zeros(len(affine), len(affine))
     system = torch.cat(
         (
-            torch.cat((affine.mT, kernel + regularisation * torch.eye(len(points)).to(kernel)), 1),
+            torch.cat((affine.mT, kernel + own * torch.eye(len(points)).to(kernel)), 1),
             torch.cat((corner, affine), 1),
         )
     )

@@ -66,23 +66,23 @@ class Triangulation(nn.Module):
         self._share()
 
     def _share(self) -> None:
-        """Make what is saved the very constants, which no cast shortens."""
-        self.points, self.triangles = self._constant("points"), self._constant("triangles")
+        """Save what the constants hold, which no cast shortens."""
+        self.points = self.constants["points"].clone()
+        self.triangles = self.constants["triangles"].clone()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Triangulation":
+        self.points = self.points.float()  # some devices refuse what is double
         super()._apply(fn, recurse)
         self._share()
         return self
 
     def _rebuild(self, incompatible: Any) -> None:
         """Follow the points and triangles of a checkpoint."""
-        device = self.points.device
-        if device.type != "meta":  # there, nothing was loaded
-            self._build(self.points, self.triangles)
-            self.to(device)
-
-    def _constant(self, name: str) -> Tensor:
-        return getattr(self.constants, name)
+        points, triangles = self.points, self.triangles
+        if not points.is_meta:  # there, nothing was loaded
+            self._share()  # keeps what was there, if what was loaded is refused
+            self._build(points, triangles)
+            self.to(points.device)
 
     def locate(self, x: Tensor, y: Tensor, *, nearest: bool = True) -> tuple[Tensor, Tensor]:
         """Return the index of each point's triangle, and whether the point lies in it.
@@ -99,7 +99,7 @@ class Triangulation(nn.Module):
         x, y = x.detach(), y.detach()
         depth = torch.full_like(x + y, -torch.inf)
         found = torch.zeros_like(depth, dtype=torch.int64)
-        rows = self._constant("barycentric").to(x)
+        rows = self.constants["barycentric"].to(x)
         per_point = (..., *[None] * depth.ndim)
         for start in range(0, len(rows), _AT_ONCE):  # memory as for a few triangles
             a, b, c = rows[start : start + _AT_ONCE].unbind(-1)  # (t, 3)
@@ -107,13 +107,13 @@ class Triangulation(nn.Module):
             smallest, which = coordinates.amin(1).max(0)
             deeper = smallest > depth
             depth, found = smallest.where(deeper, depth), (which + start).where(deeper, found)
-        rounding = 4 * torch.finfo(x.dtype).eps * self._constant("magnitude").to(x)
+        rounding = 4 * torch.finfo(x.dtype).eps * self.constants["magnitude"].to(x)
         inside = depth >= -rounding
         return (found.where(inside, self._nearest(x, y)) if nearest else found), inside
 
     def weights(self, triangle: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         """Return the three barycentric coordinates of points in the triangles of given indices."""
-        rows = self._constant("barycentric").to(x)[triangle]  # (..., 3, 3)
+        rows = self.constants["barycentric"].to(x)[triangle]  # (..., 3, 3)
         return tuple(
             rows[..., i, 0] * x + (rows[..., i, 1] * y + rows[..., i, 2]) for i in range(3)
         )
@@ -122,7 +122,7 @@ class Triangulation(nn.Module):
         """Return the triangle of the nearest edge of the outline."""
         least = torch.full_like(x + y, torch.inf)
         found = torch.zeros_like(least, dtype=torch.int64)
-        borders, owners = self._constant("borders").to(x), self._constant("owners")
+        borders, owners = self.constants["borders"].to(x), self.constants["owners"]
         per_point = (..., *[None] * least.ndim)
         for start in range(0, len(borders), _AT_ONCE):
             numbers = borders[start : start + _AT_ONCE][per_point].unbind(1)
@@ -144,7 +144,7 @@ def find_triangles(
 
     Args:
         points: (V, 2).
-        counts: (columns, rows) of a regular grid, x fastest; None: other points.
+        counts: (rows, columns) of a regular grid, x fastest; None: other points.
         asked: what to call the caller in errors.
 
     Raises:
@@ -154,7 +154,7 @@ def find_triangles(
     return _delaunay(points, asked) if counts is None else _halved_cells(*counts)
 
 
-def _halved_cells(columns: int, rows: int) -> Tensor:
+def _halved_cells(rows: int, columns: int) -> Tensor:
     grid = torch.arange(rows * columns, device="cpu").reshape(rows, columns)
     a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]
     return torch.stack((a, b, c, b, d, c), -1).reshape(-1, 3)

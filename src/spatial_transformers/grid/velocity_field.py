@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from .._types import InputError, Points, Size, Theta
+from .._types import InputError, Size, Theta
 from .constants import Constants
+from .deformation import Flow
 from .describe import displacement_parts
 from .lattice import Lattice
 from .regular import as_size
@@ -34,7 +35,7 @@ _SAMPLES = 6  # of the displacement per cell of a cubic velocity
 _FEWEST = {(3, True): 1, (3, False): 4, (1, True): 1, (1, False): 2}
 
 
-class VelocityField(Lattice):
+class VelocityField(Flow, Lattice):
     """T_θ = exp(v_θ): every point follows the velocity v_θ for a unit of time.
 
     θ holds velocities in half extents per unit of time, 1 being half the source's width: a flat
@@ -109,14 +110,6 @@ class VelocityField(Lattice):
         parts = displacement_parts(self._vectors(theta).movedim(1, -1))
         return {name.replace("displacement", "velocity"): part for name, part in parts.items()}
 
-    def inverse(self, theta: Theta) -> Theta:
-        """Return the θ of the inverse map, -θ."""
-        return -self.check(theta)
-
-    def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates: along -v, to the integration's accuracy."""
-        return self.transform_points(self.inverse(theta), points)
-
     def extra_repr(self) -> str:
         """Show the lattice and how its flow is computed."""
         border = "" if self.zero_boundary else ", zero_boundary=False"
@@ -139,7 +132,7 @@ class VelocityField(Lattice):
     def _flow(self, velocities: Tensor) -> Tensor:
         """Return the coefficients (N, ndim, *nodes) of the displacement of a unit of time."""
         time = 0.5**self.steps
-        samples = [getattr(self.constants, f"samples_{a}").to(velocities) for a in self._order]
+        samples = [self.constants[f"samples_{a}"].to(velocities) for a in self._order]
 
         def moved(u: Tensor) -> list[Tensor]:
             return [x + u[:, a] for a, x in enumerate(samples)]
@@ -153,9 +146,7 @@ class VelocityField(Lattice):
     def _fitted(self, u: Tensor) -> Tensor:
         """Return the coefficients of the spline through samples."""
         if self.degree == 3:
-            return apply_along_axes(
-                [getattr(self.constants, f"fit_{a}").to(u) for a in self._order], u
-            )
+            return apply_along_axes([self.constants[f"fit_{a}"].to(u) for a in self._order], u)
         return odd_ends(u, self.ndim, border=False) if self.zero_boundary else u
 
     @property

@@ -25,8 +25,8 @@ class LocalisationCNN(nn.Module):
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
         input_size: the image is first resized to it, antialiased, so that parameters do not depend
-            on the image; 32 pixels per axis in 2-D and 16 in 3-D unless given. The paper takes half
-            the image's size.
+            on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given. The paper
+            takes half the image's size.
         filters: filters of both convolutions.
         hidden: width of the fully connected layer.
         batch_norm: normalise after each convolution.
@@ -67,7 +67,7 @@ class LocalisationCNN(nn.Module):
         padding = 0 if min(self.input_size) >= _SMALLEST_UNPADDED else _KERNEL // 2
         factory = {"device": device, "dtype": dtype}
         ndim = transformation.ndim
-        pool = nn.MaxPool2d if ndim == 2 else nn.MaxPool3d
+        pool = getattr(nn, f"MaxPool{ndim}d")
         self.body = nn.Sequential(
             *_convolution(ndim, in_channels, filters, padding, batch_norm, **factory),
             pool(2),
@@ -94,8 +94,7 @@ def _convolution(
     ndim: int, inputs: int, outputs: int, padding: int, batch_norm: bool, **factory: Any
 ) -> list[nn.Module]:
     """Return convolution, normalisation if asked, and ReLU."""
-    convolution = nn.Conv2d if ndim == 2 else nn.Conv3d
-    norm = nn.BatchNorm2d if ndim == 2 else nn.BatchNorm3d
+    convolution, norm = getattr(nn, f"Conv{ndim}d"), getattr(nn, f"BatchNorm{ndim}d")
     return [
         convolution(inputs, outputs, _KERNEL, padding=padding, **factory),
         *([norm(outputs, **factory)] if batch_norm else []),

@@ -18,7 +18,7 @@ class LocalisationFCN(nn.Module):
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
         input_size: the image is first resized to it, antialiased, so that parameters do not depend
-            on the image; 32 pixels per axis in 2-D and 16 in 3-D unless given.
+            on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given.
         hidden: widths of the hidden layers.
         perturbation: see `RegressionHead`.
         device: of the parameters.

@@ -1,4 +1,4 @@
-"""Antialiased linear resizing to a fixed size, in 2-D and 3-D, as one matrix per axis.
+"""Antialiased linear resizing to a fixed size, in 1-D to 3-D, as one matrix per axis.
 
 Equal to `interpolate(mode="bilinear", antialias=True)`, which exists in 2-D only; two matrix
 products also trace, export and differentiate like everything else, whatever the image's size.
@@ -23,9 +23,10 @@ def resize(
 
     """
     if image.ndim != len(size) + 2 or not image.is_floating_point():
+        axes = ", ".join("DHW"[3 - len(size) :])
         raise InputError(
             f"a localisation network of input_size {size} was given {image.dtype} of shape "
-            f"{tuple(image.shape)}; give floating images (N, C, {'D, ' * (len(size) == 3)}H, W)"
+            f"{tuple(image.shape)}; give floating images (N, C, {axes})"
         )
     with without_autocast(image.device):
         resized = at_least_float32(image)
@@ -48,5 +49,5 @@ def _triangle(source: int, target: int, like: Tensor) -> Float[Tensor, "source t
 def fixed_size(input_size: Size | None, ndim: int) -> tuple[int, ...]:
     """Return the size that a localisation network works at."""
     if input_size is None:
-        input_size = 32 if ndim == 2 else 16
+        input_size = {1: 64, 2: 32, 3: 16}[ndim]
     return as_size(input_size, ndim)

@@ -14,13 +14,10 @@ help:
 demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
 
-test: .venv/dev.stamp
-	$(PYTEST) --typed
-	$(PYTEST) -m traced
-
-test-all: .venv/dev.stamp
-	$(PYTEST) --typed
-	$(PYTEST) -m traced --all --table
+test-all: ALL = --all
+test test-all: .venv/dev.stamp
+	$(PYTEST) --typed --table
+	$(PYTEST) -m traced --table $(ALL)
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check

@@ -46,5 +46,7 @@ def in_words(transformation: Transformation, theta: Tensor) -> list[str]:
 
 
 def _line(name: str, value: float) -> str:
-    percent_or_degrees = name.endswith(")")
-    return f"{name} {value:+.0f}" if percent_or_degrees else f"{name} {value:.2f}"
+    if name.endswith(("(%)", "(deg)")):
+        whole = f"{value:+.0f}"
+        return f"{name} {'+0' if whole == '-0' else whole}"
+    return f"{name} {value:.2f}"

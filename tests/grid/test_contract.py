@@ -6,6 +6,8 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
 from equality import assert_identical
+from spatial_transformers import warp
+from spatial_transformers.grid.deformation import Flow
 from spatial_transformers.grid.regular import regular_grid, unnormalise
 
 from .contract import SIZE, SOURCE
@@ -259,6 +261,22 @@ def test_no_theta_crashes(family):
     assert transformation.transform_points(theta, points).shape == points.shape
     assert transformation.jacobian_determinant(theta, size).shape == (200, *size)
     assert {part.shape for part in transformation.describe(theta).values()} == {(200,)}
+
+
+@pytest.mark.parametrize("spread", [3.0, 100.0, 1e18])
+def test_a_wild_theta_has_a_finite_gradient_through_the_sampler(family, spread):
+    transformation = family.make()
+    if isinstance(transformation, Flow):
+        spread = min(spread, 100.0)  # beyond, the flow's own slopes overflow
+    identity = transformation.identity()
+    theta = identity + (spread * torch.randn(20, len(identity)))
+    image = torch.rand(1, 1, *(9, 11, 6)[: transformation.ndim])
+    for align_corners in (False, True):
+        theta = theta.detach().requires_grad_()
+        warped = warp(image, theta, transformation, align_corners=align_corners)
+        (slope,) = torch.autograd.grad(warped.sum(), theta)
+        assert warped.isfinite().all()
+        assert slope.isfinite().all()
 
 
 def test_a_batch_of_none_is_fine(family):

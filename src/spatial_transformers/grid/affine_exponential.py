@@ -12,6 +12,7 @@ from .describe import affine_parts
 from .homogeneous import Homogeneous
 from .matrices import Matrix, square
 
+_LARGEST = 64.0  # entry of the generator: beyond, exponentials overflow in float32
 _ROOTS = 4  # square roots before the series of the logarithm
 _ROOT_STEPS = 10  # Newton steps of each square root
 _LOG_TERMS = 12  # of artanh's series
@@ -27,7 +28,8 @@ class AffineExponential(Homogeneous):
     Convention: M = exp [A b; 0 0], target to source, in normalised coordinates.
 
     `inverse` is -θ. `compose` and `from_matrix` take the principal logarithm, which maps with a
-    negative real eigenvalue, as a half turn has, do not possess: they raise, naming the sample.
+    negative real eigenvalue, as a half turn has, do not possess: they raise, naming the sample. A
+    generator with an entry beyond ±64 gives NaN, which the sampler fills.
 
     Args:
         ndim: 2 for images, 3 for volumes.
@@ -65,8 +67,11 @@ class AffineExponential(Homogeneous):
         """Return exp A."""
         generator = self.values(theta).unflatten(-1, (self.ndim, self.ndim + 1))
         last = torch.zeros_like(generator[:, :1])
-        full = _in_double(torch.cat((generator, last), 1))  # in float32 it is good to 5e-5 only
-        return torch.linalg.matrix_exp(full)[:, :-1].to(generator.dtype)
+        usable = (generator.abs() <= _LARGEST).all((1, 2))[:, None, None]
+        # zeros before, NaN after: infinities of the exponential would turn gradients into NaN
+        full = _in_double(torch.cat((generator, last), 1)).where(usable, 0)
+        matrix = torch.linalg.matrix_exp(full)[:, :-1].to(generator.dtype)  # float32 loses digits
+        return matrix.where(usable, torch.nan)
 
     def inverse(self, theta: Theta) -> Theta:
         """Return -θ, or with bounds the θ of the negative generator."""

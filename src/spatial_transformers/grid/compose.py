@@ -106,7 +106,12 @@ class Compose(Transformation):
         """Pass points on in the units they came in, so that identities stay exact."""
         between = Frame(tuple(extents), (0.0,) * self.ndim)
         steps = list(zip(self._parts, self._split(theta), strict=True))
+        missing = None  # what has no image: NaN would make the next map's gradient NaN, too
         for part, own in reversed(steps[1:]):
-            positions = part._evaluate(own, positions, extents, between).unbind(-1)
+            mapped = part._evaluate(own, positions, extents, between)
+            lost = ~mapped.isfinite().all(-1, keepdim=True)
+            missing = lost if missing is None else missing | lost
+            positions = mapped.where(~lost, 0).unbind(-1)
         outer, own = steps[0]
-        return outer._evaluate(own, positions, extents, source)
+        assert missing is not None
+        return outer._evaluate(own, positions, extents, source).where(~missing, torch.nan)

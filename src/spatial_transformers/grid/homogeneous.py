@@ -149,7 +149,10 @@ def apply_matrix(
     rows = [row(r, scale) for r, scale in enumerate(source.scale)]
     if matrix.shape[1] > ndim:
         w = row(ndim, 1.0)
-        front = w > NEAREST
-        safe = w.where(front, 1)
-        rows = [(x / safe).where(front, torch.nan) for x in rows]
+        rows = [_divided(x, w, (w > NEAREST) & w.isfinite() & x.isfinite()) for x in rows]
     return torch.stack([x + c for x, c in zip(rows, source.centre, strict=True)], -1)
+
+
+def _divided(x: Tensor, w: Tensor, valid: Tensor) -> Tensor:
+    """Return x / w, and NaN without a gradient where that is not valid."""
+    return (x.where(valid, 0) / w.where(valid, 1)).where(valid, torch.nan)

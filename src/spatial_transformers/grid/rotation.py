@@ -12,6 +12,7 @@ from .describe import gram_schmidt
 
 _SERIES_BELOW = 0.25  # of the squared angle: six terms are exact to rounding in float64
 _SERIES_TERMS = 7
+_LARGEST = 1e18  # radians per axis; what is beyond is read as this, without a gradient
 
 
 def rotation_entries(ndim: int) -> tuple[str, ...]:
@@ -27,7 +28,8 @@ def rotation_matrix(angles: Float[Tensor, "N A"]) -> Float[Tensor, "N ndim ndim"
     if angles.shape[1] == 1:
         a = angles[:, 0]
         return torch.stack((a.cos(), -a.sin(), a.sin(), a.cos()), -1).unflatten(-1, (2, 2))
-    x, y, z = angles.unbind(-1)
+    angles = angles.where(angles.isfinite(), torch.nan)
+    x, y, z = angles.clamp(-_LARGEST, _LARGEST).unbind(-1)  # squares are finite, in float32 too
     squared = x * x + y * y + z * z
     first, second = _sinc(squared), _versine(squared)
     rows = [

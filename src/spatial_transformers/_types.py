@@ -25,5 +25,11 @@ def require_same_batch(first: Tensor, second: Tensor, asked: str) -> None:
         raise InputError(f"{asked} was asked with batches of {n} and {m}; give equal ones, or 1")
 
 
+def require_tensor(given: object, asked: str) -> None:
+    """Refuse lists and arrays of other libraries."""
+    if not isinstance(given, Tensor):
+        raise InputError(f"{asked} was given a {type(given).__name__}; give a tensor of torch")
+
+
 class InputError(ValueError):
     """Bad input from the caller: says what was asked, what was found and what to do."""

@@ -91,6 +91,7 @@ def test_bounds_hold_behind_a_constraint():
         (lambda: Constrained(Affine(), fixed={"scale": 1}), "some of m11 m12 tx"),
         (lambda: Constrained(Affine(), fixed={"tx": float("nan")}), "finite numbers"),
         (lambda: Constrained(Affine(), fixed=["a"] * 6), "finite numbers"),
+        (lambda: Constrained(Affine(), fixed=3), "or numbers by name"),
         (lambda: Constrained(Affine(), fixed=[1, 0, 0, 0, 1, 0]), "at least one entry"),
         (lambda: Constrained(Displacement((4, 4)), fixed={"x": 1}), "that is a matrix"),
         (lambda: Constrained(Attention(bounds={"s": (0.1, 2)}), fixed={"s": 3}), "bounds"),

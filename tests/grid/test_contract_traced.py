@@ -173,3 +173,11 @@ def test_export_grid(family):
 def test_export_points(family):
     cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((2, 5), (4, 9), (3, 2))]
     export_and_compare(_there_and_back(family), cases, [(0,), (0, 1)])
+
+
+def test_what_is_no_tensor(family):
+    transformation, points = family.make(), family.points(1)
+    with pytest.raises(InputError, match=r"as theta was given a list; give a tensor"):
+        transformation.transform_points([[0.0]], points)
+    with pytest.raises(InputError, match=r"as points was given a ndarray; give a tensor"):
+        transformation.inverse_points(family.theta(1), points.numpy())

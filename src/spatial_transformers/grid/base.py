@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, refuse_samples, without_autocast
-from .._types import Grid, InputError, Points, Size, Theta, require_same_batch
+from .._types import Grid, InputError, Points, Size, Theta, require_same_batch, require_tensor
 from .bounds import Bounds, Squash
 from .matrices import adjugate
 from .regular import (
@@ -183,6 +183,7 @@ class Transformation(nn.Module, ABC):
             InputError: if θ is not a floating (N, P) tensor.
 
         """
+        require_tensor(theta, f"{self} as theta")
         if theta.ndim != 2 or theta.shape[1] != self.num_parameters:
             raise InputError(
                 f"{self} was given theta of shape {tuple(theta.shape)}; give (N, "
@@ -226,6 +227,7 @@ class Transformation(nn.Module, ABC):
     def _checked(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Check θ and points, and give both the same batch."""
         theta = self.check(theta)
+        require_tensor(points, f"{self} as points")
         if points.ndim != 3 or points.shape[-1] != self.ndim:
             raise InputError(
                 f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"

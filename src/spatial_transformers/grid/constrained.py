@@ -110,6 +110,11 @@ class Constrained(Homogeneous):
 def _by_name(transformation: Homogeneous, fixed: Fixed) -> dict[str, float]:
     """Return the held entries by name, in the order of θ."""
     names = transformation.entries
+    if not isinstance(fixed, (Mapping, Sequence)) or isinstance(fixed, str):
+        raise InputError(
+            f"Constrained({transformation}) was given fixed={fixed!r}; give a number or None for "
+            f"each of {' '.join(names)}, or numbers by name"
+        )
     if not isinstance(fixed, Mapping):
         flat = list(_flatten(fixed))
         if len(flat) != len(names):

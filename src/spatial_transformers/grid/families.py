@@ -71,7 +71,7 @@ def make_transformation(name: str) -> Transformation:
         Compose(Attention(ndim=2), Rigid(ndim=2))
 
     """
-    names = name.split("+")
+    names = name.split("+") if isinstance(name, str) else [name]
     unknown = [n for n in names if n not in FAMILIES]
     if unknown:
         raise InputError(

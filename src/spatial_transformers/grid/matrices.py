@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._context import at_least_float32, refuse_samples
-from .._types import InputError, Size
+from .._types import InputError, Size, require_tensor
 from .regular import Frame, as_size, half_extents, pixel_frame
 
 Matrix = Float[Tensor, "N rows columns"]
@@ -164,6 +164,7 @@ def invert(matrix: Matrix, asked: str) -> Matrix:
 
 def _floating(matrix: Tensor, asked: str) -> Tensor:
     """Return square matrices in float32 or better."""
+    require_tensor(matrix, f"{asked} as matrices")
     if not matrix.is_floating_point():
         raise InputError(f"{asked} was given a {matrix.dtype} matrix; give a floating dtype")
     return at_least_float32(square(matrix))

@@ -212,7 +212,12 @@ def _mesh(points: Any, triangles: Any) -> Triangulation:
         layout = check_points(points, 2, 3, asked)
     if triangles is None:
         return Triangulation(layout, find_triangles(layout, counts, asked), asked)
-    indices = torch.as_tensor(triangles, device="cpu")
+    try:
+        indices = torch.as_tensor(triangles, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{asked} was given triangles {triangles!r}; give (T, 3) indices"
+        ) from error
     if (
         indices.ndim != 2
         or indices.shape[1] != 3

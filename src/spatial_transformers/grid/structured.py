@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32
-from .._types import InputError, Size, Theta
+from .._types import InputError, Size, Theta, require_tensor
 from .base import Transformation
 from .describe import affine_parts
 from .homogeneous import NEAREST, apply_matrix
@@ -175,6 +175,7 @@ class Structured(Transformation):
 
 
 def _check_basis(basis: Tensor) -> None:
+    require_tensor(basis, "Structured as its basis")
     asked = f"Structured was given a basis of shape {tuple(basis.shape)} and {basis.dtype}"
     if basis.ndim not in (3, 4) or 0 in basis.shape[1:] or not basis.is_floating_point():
         raise InputError(

@@ -1,5 +1,6 @@
 """The documentation tells the truth: its table of transformations against the code."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,12 @@ def test_every_family_has_a_picture(name):
     path = PAGE.with_suffix("") / f"{name}.png"
     assert path.stat().st_size > 5000
     assert f"transformation/{name}.png" in PAGE.read_text()
+
+
+def test_the_example_runs(capsys):
+    _, code, _ = re.split(r"```python\n|```\n", PAGE.read_text(), maxsplit=2)
+    names = {}
+    exec(code, names)
+    assert names["out"].shape == (1, 3, 64, 64)
+    assert not names["folds"].any()
+    assert "scale" in capsys.readouterr().out

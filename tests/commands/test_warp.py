@@ -158,6 +158,9 @@ REFUSALS = {
     "theta file": (["p.png", "--out", "o.png", "--theta-file", "text.png"], "no JSON list"),
     "no theta file": (["p.png", "--out", "o.png", "--theta-file", "none.json"], "No such file"),
     "theta not finite": (["p.png", "--out", "o.png", "--theta-file", "nan.json"], "not finite"),
+    "theta no list": (["p.png", "--out", "o.png", "--theta-file", "text.json"], "something else"),
+    "random spread": (["p.png", "--out", "o.png", "--random", "-1"], "from 0 to"),
+    "seed": (["p.png", "--out", "o.png", "--random", "1", "--seed", "-3"], "seed from 0"),
     "random": (["p.png", "--out", "o.png", "--random", "inf"], "not finite"),
     "alpha": (["rgba.png", "--out", "o.jpg"], "JPEG holds neither"),
 }
@@ -170,6 +173,7 @@ def test_refusals(tmp_path, monkeypatch, capsys, name):
     smooth((40, 60)).save("p.png")
     smooth((4, 6), 4).save("rgba.png")
     (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "text.json").write_text('{"1": 2}')
     (tmp_path / "nan.json").write_text("[1, 0, 0, 0, 1, NaN]")
     (tmp_path / "cut.png").write_bytes((tmp_path / "p.png").read_bytes()[:-400])
     arguments, reason = REFUSALS[name]

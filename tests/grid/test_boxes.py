@@ -76,6 +76,10 @@ def test_boxes_of_volumes():
     assert_close(enclosing_boxes(points, 3), boxes)
 
 
+def test_boxes_of_integers_have_points_between():
+    assert (box_points(torch.tensor([[[0, 0, 1, 1]]]), 3) == 0.5).any()
+
+
 @pytest.mark.traced
 def test_messages():
     for call in (

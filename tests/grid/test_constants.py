@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from equality import assert_identical
-from spatial_transformers import Attention
+from spatial_transformers import Attention, ThinPlateSpline
 from spatial_transformers.grid.constants import Constants
 
 PI = torch.tensor([math.pi, 1 / 3], dtype=torch.float64)
@@ -121,3 +121,12 @@ def test_a_compiled_module_is_not_compiled_again():
         theta = torch.randn(4, 2)
         assert_identical(compiled(theta), theta * PI.float())
     assert counter.frame_count == 1
+
+
+def test_moved_in_inference_mode_it_trains_afterwards():
+    spline = ThinPlateSpline(3)
+    with torch.inference_mode():
+        spline.to("cpu")
+    theta = torch.zeros(1, 18, requires_grad=True)
+    spline.grid(theta, (3, 3)).sum().backward()
+    assert theta.grad is not None

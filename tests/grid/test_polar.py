@@ -9,7 +9,7 @@ import torch
 from skimage.transform import warp_polar
 from torch.testing import assert_close
 
-from spatial_transformers import InputError, Polar, warp
+from spatial_transformers import InputError, LogPolar, Polar, warp
 
 HEIGHT, WIDTH = 60, 80  # of the source
 COLUMNS, ROWS = 24, 36  # of the target
@@ -174,3 +174,10 @@ def test_lengths_must_be_positive(name, wrong):
 def test_volumes_are_refused():
     with pytest.raises(InputError, match=r"Polar\(ndim=3\): ndim is 2"):
         Polar(3)
+
+
+def test_a_point_that_is_nan_stays_nan():
+    for family in (Polar(), LogPolar()):
+        assert (
+            family.inverse_points(torch.zeros(1, 2), torch.full((1, 1, 2), torch.nan)).isnan().all()
+        )

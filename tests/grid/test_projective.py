@@ -69,6 +69,13 @@ def test_points_behind_the_camera_are_nan_and_the_sampler_fills_them():
     assert slope.isfinite().all()
 
 
+def test_the_determinant_is_nan_where_the_grid_is():
+    theta = torch.tensor([[1.0, 0, 0, 0, 1, 0, 2.0, 0]])
+    lost = Projective().grid(theta, (1, 8)).isnan().any(-1)
+    assert_identical(Projective().jacobian_determinant(theta, (1, 8)).isnan(), lost)
+    assert 0 < lost.sum() < 8
+
+
 def test_w_of_zero_gives_no_gradient_and_no_nan_in_it():
     theta = torch.tensor([[1.0, 0, 0, 0, 1, 0, -1.0, 0]], requires_grad=True)
     points = torch.tensor([[[1.0, 0.5], [0.5, 0.5]]])  # w is 0 and 0.5

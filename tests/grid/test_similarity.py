@@ -41,6 +41,16 @@ def test_describe_reads_scale_and_rotation():
     assert {name: part.item() for name, part in parts.items()} == pytest.approx(expected)
 
 
+def test_a_mirror_in_3d_inverts_and_is_described():
+    theta = torch.tensor([[-2.0, 0.1, 0.2, 0.3, 0.4, 0.0, 0.0]])
+    points = torch.rand(1, 5, 3)
+    back = Similarity(3).inverse(theta)
+    assert_close(back[:, 0], torch.tensor([-0.5]))
+    moved = Similarity(3).transform_points(theta, points)
+    assert_close(Similarity(3).transform_points(back, moved), points)
+    assert Similarity(3).describe(theta)["scale"].item() == -2
+
+
 @pytest.mark.traced
 def test_a_sheared_matrix_is_named():
     sheared = torch.tensor([[[1.0, 0.3, 0.0], [0.0, 1.0, 0.0]]])

@@ -13,6 +13,7 @@ import json
 import math
 from pathlib import Path
 
+_WIDEST = 1e6  # spread of a random θ
 _LARGEST = 1 << 26  # pixels of the output, bytes of θ
 
 
@@ -78,13 +79,19 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     from .. import InputError, make_transformation
 
     moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
-    if moved and any((args.theta, args.theta_file, args.random, args.transformation)):
+    chosen = (args.theta, args.theta_file, args.random, args.transformation)
+    if moved and any(option is not None for option in chosen):
         raise InputError("--rotate, --scale and --translate go neither with θ nor with families")
     numbers = [args.rotate, args.scale, *args.translate, *(args.fill or ()), args.random or 0]
     if not all(map(math.isfinite, [*numbers, *(args.theta or ())])):
         raise InputError("a number that is not finite was given; give finite ones")
     if args.scale == 0:
         raise InputError("--scale 0 was asked for; give a number other than 0")
+    if not 0 <= args.seed < 1 << 32 or not 0 <= (args.random or 0) <= _WIDEST:
+        raise InputError(
+            f"--random {args.random} --seed {args.seed} were asked for; give a standard deviation "
+            f"from 0 to {_WIDEST:g}, and a seed from 0 below 2^32"
+        )
     transformation = make_transformation(args.transformation or "affine")
     if moved:
         given = _theta(args, source, target)
@@ -106,10 +113,13 @@ def _read_theta(path: Path) -> list[float]:
     try:
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"it is larger than {_LARGEST} bytes")
-        numbers = [float(n) for n in json.loads(path.read_text())]
+        numbers = json.loads(path.read_text())
+        if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
+            raise ValueError("it holds something else")
+        numbers = [float(n) for n in numbers]
         if not all(map(math.isfinite, numbers)):
             raise ValueError("a number is not finite")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: no JSON list of finite numbers ({error}); give one") from error
     return numbers
 

@@ -154,8 +154,8 @@ class Transformation(nn.Module, ABC):
         """Return det ∂T_θ/∂G at every pixel of a target of `size`: (N, *size).
 
         It is the area (volume) of source that a unit of target reads, in normalised units: 1 at the
-        identity, negative where the map folds. By forward-mode differentiation, so it is exact, and
-        differentiable in θ.
+        identity, negative where the map folds, NaN where a point has no image. By forward-mode
+        differentiation, so it is exact, and differentiable in θ.
         """
         size = as_size(size, self.ndim)
         theta = self.check(theta)
@@ -169,7 +169,8 @@ class Transformation(nn.Module, ABC):
             )
             points = grid.flatten(0, -2).expand(theta.shape[0], -1, -1)
             _, determinant = adjugate(self._jacobian(theta, points))
-            return determinant.unflatten(1, size)
+            mapped = self._map(theta, points).isfinite().all(-1)
+            return determinant.where(mapped, torch.nan).unflatten(1, size)
 
     def values(self, theta: Theta) -> Theta:
         """Return the entries as the map uses them: θ itself, or within its bounds."""
@@ -233,6 +234,8 @@ class Transformation(nn.Module, ABC):
                 f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
             )
         require_same_batch(theta, points, f"mapping of points by {self}")
+        if not points.is_floating_point():
+            raise InputError(f"{self} was given {points.dtype} points; give a floating dtype")
         points = at_least_float32(points)
         if points.shape[0] == 1 and theta.shape[0] != 1:
             points = points.expand(theta.shape[0], -1, -1)

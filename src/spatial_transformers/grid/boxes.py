@@ -4,13 +4,14 @@ Key points and polygons need nothing of this: `transform_points` and `inverse_po
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Real
 from torch import Tensor
 
-from .._types import InputError
+from .._context import at_least_float32
+from .._types import InputError, require_tensor
 
 
-def box_points(boxes: Float[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Tensor, "N L ndim"]:
+def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Tensor, "N L ndim"]:
     """Return points that stand for boxes: corners, edges and inside, `per_axis` along each axis.
 
     Two per axis, the corners, are enough for affine maps; a map that bends needs more.
@@ -36,14 +37,15 @@ def box_points(boxes: Float[Tensor, "N K bounds"], per_axis: int = 5) -> Float[T
         [[[0, -50, 25, 0]]]
 
     """
+    require_tensor(boxes, "box_points")
     if boxes.ndim != 3 or boxes.shape[-1] not in (4, 6) or per_axis < 2:
         raise InputError(
             f"the points of boxes of shape {tuple(boxes.shape)}, {per_axis} per axis, were asked "
             "for; give (N, K, 4) or (N, K, 6), and 2 or more per axis"
         )
-    low, high = boxes.chunk(2, -1)
+    low, high = at_least_float32(boxes).chunk(2, -1)
     ndim = low.shape[-1]
-    share = torch.linspace(0, 1, per_axis, dtype=boxes.dtype, device=boxes.device)
+    share = torch.linspace(0, 1, per_axis, dtype=low.dtype, device=boxes.device)
     lattice = torch.stack(torch.meshgrid([share] * ndim, indexing="ij"), -1).flatten(0, -2)
     return (low[:, :, None] + (high - low)[:, :, None] * lattice).flatten(1, 2)
 
@@ -65,6 +67,7 @@ def enclosing_boxes(points: Float[Tensor, "N L ndim"], count: int) -> Float[Tens
         [[[0.0, -1.0, 0.5, 1.0]]]
 
     """
+    require_tensor(points, "enclosing_boxes")
     if points.ndim != 3 or count < 1 or points.shape[1] % count or not points.shape[1]:
         raise InputError(
             f"{count} boxes around points of shape {tuple(points.shape)} were asked for; give "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -23,12 +24,13 @@ class Constants(nn.Module):
         return getattr(self, name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
-        for name in self._originals:  # single, since some devices refuse what is double
-            setattr(self, name, self[name].float())
-        super()._apply(fn, recurse)
-        for name, original in self._originals.items():
-            device = self[name].device
-            single = original.is_floating_point() and device.type == "mps"
-            restored = original.float() if single else original
-            setattr(self, name, restored.to(device, copy=True))
+        with torch.inference_mode(False):  # what is made here must train later
+            for name in self._originals:  # single, since some devices refuse what is double
+                setattr(self, name, self[name].float())
+            super()._apply(fn, recurse)
+            for name, original in self._originals.items():
+                device = self[name].device
+                single = original.is_floating_point() and device.type == "mps"
+                restored = original.float() if single else original
+                setattr(self, name, restored.to(device, copy=True))
         return self

@@ -76,7 +76,7 @@ class Homogeneous(Transformation):
 
     def inverse(self, theta: Theta) -> Theta:
         """Return the θ of the inverse map; see `Transformation.inverse`."""
-        return self.from_matrix(self._inverse_matrix(theta))
+        return self.from_matrix(invert(self.matrix(theta), f"the inverse of {self}"))
 
     def compose(self, outer: Theta, inner: Theta) -> Theta:
         """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
@@ -84,14 +84,11 @@ class Homogeneous(Transformation):
         return self.from_matrix(product(square(self.matrix(outer)), square(self.matrix(inner))))
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates, in closed form."""
+        """Map source points back to target coordinates, in closed form; NaN by singular maps."""
         theta, points = self._checked(theta, points)
         frame = normalised_frame(self.ndim)
-        inverse = self._inverse_matrix(theta)
+        inverse = invert(self.matrix(theta), None)
         return apply_matrix(inverse, points.unbind(-1), frame.scale, frame)
-
-    def _inverse_matrix(self, theta: Tensor) -> Tensor:
-        return invert(self.matrix(theta), f"the inverse of {self}")
 
     def _own_rows(self, matrix: Tensor) -> Tensor:
         """Give a matrix the rows of the family, with a last entry of 1 if it is square."""

@@ -11,6 +11,8 @@ from .._types import InputError
 from .bounds import Bounds
 from .polar import Polar
 
+_FARTHEST = 64.0  # logarithm of a radius over the inner one: beyond, gradients overflow
+
 
 class LogPolar(Polar):
     """Unroll the source about an origin: to the right the logarithm of the radius grows.
@@ -63,7 +65,7 @@ class LogPolar(Polar):
         self._set_bounds(bounds)
 
     def _radius(self, share: Tensor) -> Tensor:
-        return self.inner * (share * self._log_ratio).exp()
+        return self.inner * (share * self._log_ratio).clamp(max=_FARTHEST).exp()
 
     def _share(self, radius: Tensor, away: Tensor) -> Tensor:
         return ((radius / self.inner).log() / self._log_ratio).where(away, -math.inf)

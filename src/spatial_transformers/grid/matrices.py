@@ -15,6 +15,10 @@ from .regular import Frame, as_size, half_extents, pixel_frame
 
 Matrix = Float[Tensor, "N rows columns"]
 
+_SINGULAR = (
+    "was asked for, but the map of {} has determinant 0 or not finite; leave it out, or keep "
+    "scales away from 0"
+)
 _ALL_BUT_ONE = ((1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2))
 
 
@@ -139,23 +143,26 @@ def from_opencv(
     return _like(_moved(full, source, target, -1) / _ratios(full, source, target), matrix)
 
 
-def invert(matrix: Matrix, asked: str) -> Matrix:
+def invert(matrix: Matrix, asked: str | None) -> Matrix:
     """Invert maps, square or without their last row, and give the same shape.
 
+    Singular samples are NaN, without a gradient, while tracing and where nothing is `asked`.
+
     Raises:
-        InputError: naming the singular samples (while tracing, those are infinite or NaN).
+        InputError: naming the singular samples.
 
     """
     ndim = matrix.shape[2] - 1
     is_square = matrix.shape[1] > ndim
     linear, translation = matrix[:, :, :ndim], matrix[:, :, ndim]
     result, determinant = adjugate(matrix if is_square else linear)
-    refuse_samples(
-        (determinant == 0) | ~determinant.isfinite(),
-        f"{asked} was asked for, but the map of {{}} has determinant 0 or not finite; leave it "
-        "out, or keep scales away from 0",
+    singular = (determinant == 0) | ~determinant.isfinite()
+    if asked is not None:
+        refuse_samples(singular, f"{asked} {_SINGULAR}")
+    per_entry = singular[:, None, None]
+    inverse = (result.where(~per_entry, 0) / determinant.where(~singular, 1)[:, None, None]).where(
+        ~per_entry, torch.nan
     )
-    inverse = result / determinant[:, None, None]
     if is_square:
         return inverse
     moved = -(inverse * translation[:, None, :]).sum(-1, keepdim=True)

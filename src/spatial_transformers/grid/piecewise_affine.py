@@ -153,6 +153,12 @@ class PiecewiseAffine(Deformation):
             return displacement
         return displacement.where(inside[..., None], torch.nan)
 
+    def extra_repr(self) -> str:
+        """Show the mesh and what differs from the defaults."""
+        text = f"{len(self.points)} points, {len(self.mesh.triangles)} triangles"
+        text += ", parameters='positions'" if self.parameters_are == "positions" else ""
+        return text + (", outside='nan'" if self.outside == "nan" else "")
+
     @property
     def points(self) -> Float[Tensor, "V 2"]:
         """The target points, in float64."""

@@ -91,7 +91,7 @@ class Polar(Transformation):
             dx, dy = (points - self.values(theta)[:, None]).unbind(-1)
             dy = dy / self.aspect
             squared = dx * dx + dy * dy
-            away = squared > 0  # at the origin, roots and angles have no gradient
+            away = squared != 0  # at the origin, roots and angles have no gradient
             radius = squared.where(away, 1).sqrt()
             x = 2 * self._share(radius, away) - 1
             turn = torch.atan2(dy.where(away, 0), dx.where(away, 1)) / math.pi  # in [-1, 1]

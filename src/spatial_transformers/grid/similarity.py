@@ -10,7 +10,7 @@ from .._types import Theta
 from .bounds import Bounds
 from .describe import affine_parts
 from .homogeneous import Homogeneous
-from .matrices import Matrix
+from .matrices import Matrix, adjugate
 from .rotation import rotation_angles, rotation_entries, rotation_matrix
 
 
@@ -58,16 +58,23 @@ class Similarity(Homogeneous):
         values = self.values(theta)
         scale, angles = values[:, :1, None], values[:, 1 : -self.ndim]
         linear = scale * rotation_matrix(angles)
-        return torch.cat((linear, values[:, -self.ndim :, None]), -1)
+        return torch.cat((linear, self._shift(values)), -1)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return scale, rotation and translations; see `affine_parts`."""
-        parts = affine_parts(self.matrix(theta))
+        values = self.values(theta)
+        turned = torch.cat((rotation_matrix(values[:, 1 : -self.ndim]), self._shift(values)), -1)
         kept = ("rotation", "translation")
-        return {"scale": parts["scale x"]} | {n: p for n, p in parts.items() if n.startswith(kept)}
+        parts = affine_parts(turned).items()
+        return {"scale": values[:, 0]} | {n: part for n, part in parts if n.startswith(kept)}
+
+    def _shift(self, values: Tensor) -> Tensor:
+        return values[:, -self.ndim :, None]
 
     def _read(self, matrix: Matrix) -> Tensor:
         linear = matrix[:, :, :-1]
         scale = linear[:, :, :1].norm(dim=1)
+        if self.ndim == 3:  # a mirrored one; in 2-D a half turn says the same
+            scale = scale * torch.where(adjugate(linear)[1] < 0, -1.0, 1.0)[:, None]
         angles = rotation_angles(linear / scale[..., None])
         return torch.cat((scale, angles, matrix[:, :, -1]), -1)

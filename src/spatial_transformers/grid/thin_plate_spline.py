@@ -195,7 +195,8 @@ class ThinPlateSpline(Deformation):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "ThinPlateSpline":
         self.points = self.points.float()  # some devices refuse what is double
         super()._apply(fn, recurse)
-        self.points = self._constants["points"].clone()
+        with torch.inference_mode(False):
+            self.points = self._constants["points"].clone()
         return self
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

@@ -11,8 +11,6 @@ from .._types import InputError
 from .bounds import Bounds
 from .polar import Polar
 
-_FARTHEST = 64.0  # logarithm of a radius over the inner one: beyond, gradients overflow
-
 
 class LogPolar(Polar):
     """Unroll the source about an origin: to the right the logarithm of the radius grows.
@@ -65,7 +63,8 @@ class LogPolar(Polar):
         self._set_bounds(bounds)
 
     def _radius(self, share: Tensor) -> Tensor:
-        return self.inner * (share * self._log_ratio).clamp(max=_FARTHEST).exp()
+        # beyond e^64 gradients overflow; a literal, as compilation would be anew for a name's value
+        return self.inner * (share * self._log_ratio).clamp(max=64.0).exp()
 
     def _share(self, radius: Tensor, away: Tensor) -> Tensor:
         return ((radius / self.inner).log() / self._log_ratio).where(away, -math.inf)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from spatial_transformers import FAMILIES, Transformation, make_transformation, warp
+from spatial_transformers.experiments.picture import grid_lines
 
 FOLDER = Path(__file__).parent / "transformation"
 SIZE = 200  # pixels of the picture, per axis
@@ -77,16 +78,6 @@ def shown_theta(name: str, transformation: Transformation) -> torch.Tensor:
     return theta[None]
 
 
-def grid_lines(transformation: Transformation, theta: torch.Tensor) -> torch.Tensor:
-    """Return the target's grid lines on the source: (lines, points, 2), normalised."""
-    along, across = torch.linspace(-1, 1, POINTS), torch.linspace(-1, 1, LINES)
-    horizontal = torch.stack(torch.meshgrid(along, across, indexing="xy"), -1)
-    lines = torch.cat((horizontal, horizontal.flip(-1)))
-    return transformation.transform_points(theta, lines.flatten(0, 1)[None])[0].unflatten(
-        0, lines.shape[:2]
-    )
-
-
 @torch.no_grad()
 def draw(name: str, picture: torch.Tensor) -> Path:
     """Write the picture of one family."""
@@ -96,7 +87,7 @@ def draw(name: str, picture: torch.Tensor) -> Path:
     figure = Figure(figsize=(5.2, 2.7), layout="constrained")
     left, right = figure.subplots(1, 2)
     left.imshow(picture[0].movedim(0, -1), extent=(-1, 1, 1, -1))
-    for i, line in enumerate(grid_lines(transformation, theta)):
+    for i, line in enumerate(grid_lines(transformation, theta, LINES, POINTS)[0]):
         edge = i in (0, LINES - 1, LINES, 2 * LINES - 1)
         left.plot(*line.T, color="#d1495b", linewidth=1.8 if edge else 0.7)
     left.set(xlim=(-1.35, 1.35), ylim=(1.35, -1.35), facecolor="#d9d9d9")

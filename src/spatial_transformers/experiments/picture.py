@@ -51,14 +51,16 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=120)
 
 
-def grid_lines(transformation: Transformation, theta: Tensor) -> Tensor:
-    """Return the output's grid lines on the input: (N, lines, points, 2), normalised."""
-    across = torch.linspace(-1, 1, _LINES)
-    along = torch.linspace(-1, 1, _POINTS)
+def grid_lines(
+    transformation: Transformation, theta: Tensor, lines: int = _LINES, points: int = _POINTS
+) -> Tensor:
+    """Return the output's grid lines on the input: (N, 2 · lines, points, 2), normalised."""
+    across = torch.linspace(-1, 1, lines)
+    along = torch.linspace(-1, 1, points)
     horizontal = torch.stack(torch.meshgrid(along, across, indexing="xy"), -1)  # (lines, points, 2)
     both = torch.cat((horizontal, horizontal.flip(-1)))
-    points = both.flatten(0, 1).expand(len(theta), -1, -1)
-    return transformation.transform_points(theta, points).unflatten(1, both.shape[:2])
+    targets = both.flatten(0, 1).expand(len(theta), -1, -1)
+    return transformation.transform_points(theta, targets).unflatten(1, both.shape[:2])
 
 
 def _image(axes, image: Tensor, title: str) -> None:

@@ -168,9 +168,9 @@ class Transformation(nn.Module, ABC):
                 device=theta.device,
             )
             points = grid.flatten(0, -2).expand(theta.shape[0], -1, -1)
-            _, determinant = adjugate(self._jacobian(theta, points))
-            mapped = self._map(theta, points).isfinite().all(-1)
-            return determinant.where(mapped, torch.nan).unflatten(1, size)
+            mapped, jacobian = self._with_jacobian(theta, points)
+            _, determinant = adjugate(jacobian)
+            return determinant.where(mapped.isfinite().all(-1), torch.nan).unflatten(1, size)
 
     def values(self, theta: Theta) -> Theta:
         """Return the entries as the map uses them: θ itself, or within its bounds."""
@@ -246,14 +246,14 @@ class Transformation(nn.Module, ABC):
         frame = normalised_frame(self.ndim)
         return self._evaluate(theta, points.unbind(-1), frame.scale, frame)
 
-    def _jacobian(self, theta: Tensor, points: Tensor) -> Tensor:
-        """Return ∂T_θ/∂point (N, K, ndim, ndim): the derivative along each axis in a column."""
+    def _with_jacobian(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T_θ (N, K, ndim), and ∂T_θ/∂point (N, K, ndim, ndim) with a column per axis."""
         points = points.contiguous()  # a tangent of expanded points would write on itself
-        columns = []
+        found = []
         for direction in torch.eye(self.ndim, dtype=points.dtype, device=points.device):
             along = direction.expand_as(points).contiguous()
-            columns.append(torch.func.jvp(lambda p: self._map(theta, p), (points,), (along,))[1])
-        return torch.stack(columns, -1)
+            found.append(torch.func.jvp(lambda p: self._map(theta, p), (points,), (along,)))
+        return found[0][0], torch.stack([column for _, column in found], -1)
 
     def _newton_step(self, theta: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
         """Move `found` towards where the map gives `wanted`, by half an extent per axis at most.

@@ -120,8 +120,7 @@ class CPAB(Flow):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how fast vertices move, as a share of the source's extent per unit of time."""
-        parts = displacement_parts(self._velocities(theta).movedim(1, -1))
-        return {name.replace("displacement", "velocity"): part for name, part in parts.items()}
+        return displacement_parts(self._velocities(theta).movedim(1, -1), "velocity")
 
     def extra_repr(self) -> str:
         """Show the cells, the border and the steps."""

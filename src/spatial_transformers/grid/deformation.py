@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .._types import Points, Theta
 from .base import Transformation
-from .regular import Frame
+from .regular import Frame, over_extents
 
 
 class Deformation(Transformation):
@@ -26,8 +26,7 @@ class Deformation(Transformation):
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
         """Evaluate `(u · scale + x) + centre`, which for u = 0 lands on exact integers."""
-        coordinates = [x * (1 / e) for x, e in zip(positions, extents, strict=True)]
-        displacement = self._displacement(theta, coordinates)
+        displacement = self._displacement(theta, over_extents(positions, extents))
         axes = [
             (displacement[..., a] * scale + positions[a] * (scale / extents[a])) + centre
             for a, (scale, centre) in enumerate(zip(*source, strict=True))

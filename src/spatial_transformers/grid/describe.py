@@ -70,11 +70,11 @@ def _angle(directions: list[Tensor]) -> Tensor:
 
 
 def displacement_parts(
-    displacement: Float[Tensor, "N *lattice ndim"],
+    displacement: Float[Tensor, "N *lattice ndim"], name: str = "displacement"
 ) -> dict[str, Float[Tensor, "N"]]:
     """Name how far a deformation moves its control points, as a share of the source's extent."""
     squared = (displacement * displacement).sum(-1).flatten(1)
     return {
-        "displacement (%)": 50 * squared.mean(1).sqrt(),
-        "largest displacement (%)": 50 * squared.amax(1).sqrt(),
+        f"{name} (%)": 50 * squared.mean(1).sqrt(),
+        f"largest {name} (%)": 50 * squared.amax(1).sqrt(),
     }

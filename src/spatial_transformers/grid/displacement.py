@@ -1,12 +1,10 @@
 """A dense displacement field ("flow"), linear between its nodes, which are pixel centres."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from jaxtyping import Float
 from torch import Tensor
 
-from .._types import Size, Theta
-from .describe import displacement_parts
+from .._types import Size
 from .lattice import Lattice
 from .spline import centred, evaluate, uniform
 
@@ -48,10 +46,6 @@ class Displacement(Lattice):
         self._axes = [
             uniform(n - 1, 1) if align_corners else centred(n) for n in reversed(self.lattice)
         ]
-
-    def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
-        """Return how far nodes move, as a share of the source's extent."""
-        return displacement_parts(self._vectors(theta).movedim(1, -1))
 
     def extra_repr(self) -> str:
         """Show the lattice and the convention of its nodes."""

@@ -1,12 +1,10 @@
 """Free-form deformation: a cubic B-spline of the displacements of a lattice of control points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from jaxtyping import Float
 from torch import Tensor
 
-from .._types import Size, Theta
-from .describe import displacement_parts
+from .._types import Size
 from .lattice import Lattice
 from .spline import evaluate, uniform
 
@@ -48,10 +46,6 @@ class FreeForm(Lattice):
     def __init__(self, lattice: Size, *, ndim: int | None = None):
         super().__init__(lattice, ndim, 4)
         self._axes = [uniform(n - 3, 3) for n in reversed(self.lattice)]
-
-    def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
-        """Return how far control points move, as a share of the source's extent."""
-        return displacement_parts(self._vectors(theta).movedim(1, -1))
 
     def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         return evaluate(self._vectors(theta), self._axes, coordinates).movedim(1, -1)

@@ -6,7 +6,7 @@ network into θ.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import overload
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .._types import InputError, Size, Theta
 from .deformation import Deformation
+from .describe import displacement_parts
 
 
 class Lattice(Deformation):
@@ -46,6 +47,10 @@ class Lattice(Deformation):
     def identity(self) -> Float[Tensor, "P"]:
         """Return zeros: no node moves."""
         return torch.zeros(self.num_parameters, device="cpu", dtype=torch.float32)
+
+    def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
+        """Return how far nodes move, as a share of the source's extent."""
+        return displacement_parts(self._vectors(theta).movedim(1, -1))
 
     def extra_repr(self) -> str:
         """Show the lattice."""

@@ -2,7 +2,7 @@
 
 A map of `ndim` dimensions is written as ndim × (ndim + 1), or square with a last row, which is
 (0, …, 0, 1) unless the map is projective. Everything is spelled out in products and sums: no
-`torch.linalg`, which does not export, and no matmul, which autocast and TF32 shorten.
+`torch.linalg.inv`, which does not export, and no matmul, which autocast and TF32 shorten.
 """
 
 import torch

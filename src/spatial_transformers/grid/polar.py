@@ -14,7 +14,7 @@ from .._context import without_autocast
 from .._types import InputError, Points, Theta
 from .base import Transformation
 from .bounds import Bounds
-from .regular import Frame
+from .regular import Frame, over_extents
 
 
 class Polar(Transformation):
@@ -110,7 +110,7 @@ class Polar(Transformation):
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        x, y = (p * (1 / e) for p, e in zip(positions, extents, strict=True))
+        x, y = over_extents(positions, extents)
         origin = self.values(theta).reshape(-1, 2, *[1] * (x.ndim - 1)).unbind(1)
         radius, angle = self._radius((x + 1) / 2), (y + 1) * math.pi
         ray = (radius * angle.cos(), radius * angle.sin() * self.aspect)

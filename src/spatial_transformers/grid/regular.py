@@ -60,6 +60,11 @@ def half_extents(size: Sequence[int], align_corners: bool) -> tuple[float, ...]:
     return tuple(e if e != 0 else 1.0 for e in extents) if align_corners else extents
 
 
+def over_extents(positions: Sequence[Tensor], extents: Sequence[float]) -> list[Tensor]:
+    """Return centred positions as normalised coordinates, one tensor per axis."""
+    return [x * (1 / extent) for x, extent in zip(positions, extents, strict=True)]
+
+
 def regular_grid(
     size: Size,
     *,
@@ -82,8 +87,7 @@ def regular_grid(
     size = as_size(size, ndim)
     axes = centred_axes(size, dtype=dtype, device=device)
     extents = half_extents(size, align_corners)
-    scaled = [axis * (1 / extent) for axis, extent in zip(axes, extents, strict=True)]
-    return torch.stack(torch.broadcast_tensors(*scaled), -1)[0]
+    return torch.stack(torch.broadcast_tensors(*over_extents(axes, extents)), -1)[0]
 
 
 def unnormalise(

@@ -16,7 +16,7 @@ from .base import Transformation
 from .describe import affine_parts
 from .homogeneous import NEAREST, apply_matrix
 from .matrices import Matrix
-from .regular import Frame, regular_grid
+from .regular import Frame, over_extents, regular_grid
 
 
 class Structured(Transformation):
@@ -152,8 +152,7 @@ class Structured(Transformation):
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        coordinates = [x * (1 / e) for x, e in zip(positions, extents, strict=True)]
-        functions = self._at(coordinates)
+        functions = self._at(over_extents(positions, extents))
         return apply_matrix(self.matrix(theta), positions, extents, source, functions)
 
     def _at(self, coordinates: Sequence[Tensor]) -> tuple[Tensor, ...]:

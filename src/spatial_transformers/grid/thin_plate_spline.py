@@ -20,7 +20,7 @@ from .constants import Constants
 from .control_points import as_points, check_points, regular_points
 from .deformation import Deformation
 from .describe import displacement_parts
-from .regular import as_size, centred_axes, half_extents
+from .regular import as_size, centred_axes, half_extents, over_extents
 
 
 class ThinPlateSpline(Deformation):
@@ -139,7 +139,7 @@ class ThinPlateSpline(Deformation):
         device = self.points.device if device is None else device
         extents = half_extents(size, align_corners)
         axes = centred_axes(size, dtype=dtype, device=device)
-        return self._rows([x * (1 / e) for x, e in zip(axes, extents, strict=True)])[0]
+        return self._rows(over_extents(axes, extents))[0]
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how far the sources of the points lie from them; see `displacement_parts`."""

@@ -107,8 +107,7 @@ class VelocityField(Flow, Lattice):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how fast nodes move, as a share of the source's extent per unit of time."""
-        parts = displacement_parts(self._vectors(theta).movedim(1, -1))
-        return {name.replace("displacement", "velocity"): part for name, part in parts.items()}
+        return displacement_parts(self._vectors(theta).movedim(1, -1), "velocity")
 
     def extra_repr(self) -> str:
         """Show the lattice and how its flow is computed."""

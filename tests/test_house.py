@@ -21,6 +21,7 @@ SNAPSHOT = Path(__file__).with_name("api.txt")
 LAYERS = (
     ("commands",),
     ("experiments",),
+    ("export",),
     ("arrangements",),
     ("transformer",),
     ("localisation", "sampler"),
@@ -138,7 +139,10 @@ def test_public_api_is_the_snapshot():
 
 
 def test_importing_the_package_imports_no_extra():
-    extras = "lightning matplotlib PIL sklearn safetensors tensorboard triton beartype scipy"
+    extras = (
+        "lightning matplotlib PIL sklearn safetensors tensorboard onnx onnxscript onnxruntime "
+        "triton beartype scipy"
+    )
     code = f"import sys, {NAME}; print([m for m in {extras.split()} if m in sys.modules])"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,6 +1,7 @@
 """Spatial transformer networks for PyTorch."""
 
 from ._types import InputError as InputError
+from .export import export as export
 from .grid import CPAB as CPAB
 from .grid import FAMILIES as FAMILIES
 from .grid import Affine as Affine

@@ -1,6 +1,7 @@
 """Affine maps by the exponential of their Lie algebra: always invertible."""
 
 from collections.abc import Mapping
+from math import factorial
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,7 @@ from .homogeneous import Homogeneous
 from .matrices import Matrix, square
 
 _LARGEST = 64.0  # entry of the generator: beyond, exponentials overflow in float32
+_HALVINGS = 9  # of the largest usable generator in 3-D, of norm 3 * 64, to a norm below 1/2
 _ROOTS = 4  # square roots before the series of the logarithm
 _ROOT_STEPS = 10  # Newton steps of each square root
 _LOG_TERMS = 12  # of artanh's series
@@ -70,7 +72,7 @@ class AffineExponential(Homogeneous):
         usable = (generator.abs() <= _LARGEST).all((1, 2))[:, None, None]
         # zeros before, NaN after: infinities of the exponential would turn gradients into NaN
         full = _in_double(torch.cat((generator, last), 1)).where(usable, 0)
-        matrix = torch.linalg.matrix_exp(full)[:, :-1].to(generator.dtype)  # float32 loses digits
+        matrix = _exponential(full)[:, :-1].to(generator.dtype)  # float32 loses digits
         return matrix.where(usable, torch.nan)
 
     def inverse(self, theta: Theta) -> Theta:
@@ -87,6 +89,38 @@ class AffineExponential(Homogeneous):
 
 def _in_double(matrix: Tensor) -> Tensor:
     return matrix if matrix.device.type == "mps" else matrix.double()
+
+
+def _exponential(matrix: Tensor) -> Tensor:
+    """Return the exponential by scaling and squaring, in a fixed number of steps.
+
+    exp M = (exp M/2^k)^(2^k), each matrix with its own k. `torch.linalg.matrix_exp` chooses its
+    steps by values, and has no counterpart in ONNX.
+    """
+    eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+    norm = matrix.detach().abs().sum(1).amax(1)[:, None, None]
+    halved = [norm > 2.0 ** (k - 1) for k in range(_HALVINGS)]
+    for halve in halved:
+        matrix = (matrix / 2).where(halve, matrix)
+    total = _series(matrix, eye)
+    for halve in halved:
+        total = total @ total.where(halve, eye)  # without need, squares would overflow
+    return total
+
+
+def _series(matrix: Tensor, eye: Tensor) -> Tensor:
+    """Return Σ M^k / k! up to k = 15, by Paterson and Stockmeyer in six products.
+
+    The rest is below the rounding of float64, for a norm of M up to 1/2.
+    """
+    second = matrix @ matrix
+    third, fourth = matrix @ second, second @ second
+
+    def block(k: int) -> Tensor:
+        low = eye / factorial(k) + matrix / factorial(k + 1)
+        return low + second / factorial(k + 2) + third / factorial(k + 3)
+
+    return block(0) + fourth @ (block(4) + fourth @ (block(8) + fourth @ block(12)))
 
 
 def _logarithm(matrix: Tensor) -> Tensor:

@@ -1,0 +1,279 @@
+"""Models as files for other programs: ONNX for any runtime, and PyTorch's own archive.
+
+One graph serves every batch and every image size: nothing in this package fixes a size while it is
+traced, so that only layers of the model around it can.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from ._types import Image, InputError
+from .transformer import SpatialTransformer
+
+Dynamic: TypeAlias = Literal["all", "batch", "none"]
+
+OPSET = 20  # the first whose GridSample takes volumes
+_AXES = ("depth", "height", "width")
+_LARGEST = (
+    2**31 - 2**24
+)  # bytes in one ONNX file: its format ends at 2 GiB, less room for the graph
+_SAMPLERS = ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
+
+
+def export(
+    model: nn.Module,
+    image: Image,
+    path: str | os.PathLike[str],
+    *,
+    dynamic: Dynamic = "all",
+    decompose: bool = False,
+    outputs: Sequence[str] = ("output",),
+) -> Path:
+    """Write a model as `.onnx` or `.pt2`, for any batch and any image size.
+
+    The model is written as it runs in eval mode, and left as it was. The file appears whole or not
+    at all; weights lie in it, or above 2 GB beside an `.onnx` in `.onnx.data`. Coordinates are
+    computed in [-1, 1] as `grid_sample` takes them, within rounding of the model in PyTorch.
+
+    Args:
+        model: a `SpatialTransformer`, or any network that holds some, that takes one image.
+        image: an example (N, C, H, W), (N, C, D, H, W) or (N, C, W); only its shape, dtype and
+            device matter.
+        path: the file; its suffix says the format: `.onnx` needs the extra `onnx`.
+        dynamic: what may differ from the example: `all` is batch, depth, height and width. Models
+            whose layers fix the image's size take `batch`; `none` is for runtimes that want all
+            shapes known.
+        decompose: sample by gathers and sums in place of `GridSample`, which many runtimes lack, in
+            3-D above all. Slower where there is one.
+        outputs: a name per tensor that the model returns, in ONNX. The input is `image`.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: a suffix or an image that does not fit, a package that is missing, a model that
+            cannot be traced or takes one size only, an operation that ONNX does not have.
+        OSError: if the file cannot be written.
+
+    Example:
+        >>> from spatial_transformers import Affine, LocalisationCNN
+        >>> affine = Affine()
+        >>> stn = SpatialTransformer(LocalisationCNN(affine, in_channels=1), affine)
+        >>> with TemporaryDirectory() as folder:
+        ...     path = export(stn, torch.rand(1, 1, 28, 28), f"{folder}/stn.pt2")
+        ...     loaded = torch.export.load(path).module()
+        >>> loaded(torch.rand(5, 1, 60, 40)).shape
+        torch.Size([5, 1, 60, 40])
+
+    Source: https://onnx.ai/onnx/operators/onnx__GridSample.html
+
+    """
+    path = Path(path)
+    write = _writer(path, outputs)
+    _check_image(image, dynamic)
+    with _prepared(model, decompose), _quietly(), torch.no_grad():
+        _run(model, image)
+        program = _trace(model, image, dynamic)
+        if decompose:
+            _refuse_samplers(model, program)
+        with _whole(path) as folder:
+            write(program, folder / path.name, _names(image, dynamic))
+    return path
+
+
+def _writer(path: Path, outputs: Sequence[str]) -> Callable[[ExportedProgram, Path, dict], None]:
+    if path.suffix == ".pt2":
+        return lambda program, file, names: torch.export.save(program, file)
+    if path.suffix != ".onnx":
+        raise InputError(f"export to {path} was asked for; give a name that ends in .onnx or .pt2")
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"export to {path} needs the package {error.name!r}: "
+            "pip install 'spatial-transformers[onnx]'"
+        ) from error
+    return lambda program, file, names: _write_onnx(program, file, names, outputs)
+
+
+def _check_image(image: Tensor, dynamic: Dynamic) -> None:
+    if dynamic not in ("all", "batch", "none"):
+        raise InputError(f"dynamic={dynamic!r} was asked for; give 'all', 'batch' or 'none'")
+    if not isinstance(image, Tensor):
+        raise InputError(f"as image was given a {type(image).__name__}; give a tensor of torch")
+    least = 2 if dynamic == "all" else 1
+    if image.ndim not in (3, 4, 5) or min(image.shape[2:]) < least or 0 in image.shape:
+        raise InputError(
+            f"an image of shape {tuple(image.shape)} was given; give an example (N, C, H, W), "
+            f"(N, C, D, H, W) or (N, C, W) of at least {least} pixels along every axis"
+        )
+
+
+@contextmanager
+def _prepared(model: nn.Module, decompose: bool) -> Iterator[None]:
+    """Put a model in eval mode and its spatial transformers on portable code, for the time."""
+    modules = [(module, module.training) for module in model.modules()]
+    pinned = [(m, m.backend) for m, _ in modules if isinstance(m, SpatialTransformer)]
+    model.eval()
+    for transformer, backend in pinned:
+        gathers = decompose or backend == "reference"
+        transformer.backend = "reference" if gathers else None
+    try:
+        yield
+    finally:
+        for module, training in modules:
+            module.training = training
+        for transformer, backend in pinned:
+            transformer.backend = backend
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Silence what torch says to its own developers."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # that torchvision, which is not needed, is missing
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _run(model: nn.Module, image: Tensor) -> None:
+    """Run the model once, so that an image that does not fit is not taken for a tracer's error."""
+    try:
+        model(image)
+    except InputError:
+        raise
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{type(model).__name__} cannot run on the image of shape {tuple(image.shape)} that "
+            f"was given ({_first_line(error)}); give one as the model takes it"
+        ) from error
+
+
+def _trace(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgram:
+    try:
+        return _program(model, image, dynamic)
+    except InputError:
+        raise
+    except Exception as error:
+        name, size = type(model).__name__, "×".join(map(str, image.shape[2:]))
+        if dynamic == "all" and _takes_batches(model, image):
+            raise InputError(
+                f"a file of {name} for any image size was asked for, but its layers take the size "
+                f"{size} only ({_first_line(error)}); give dynamic='batch', or put a "
+                "SpatialTransformer of fixed `size` before them"
+            ) from error
+        raise InputError(
+            f"{name} cannot be traced with dynamic={dynamic!r} ({_first_line(error)}); take "
+            "branches on values and on sizes out of its forward"
+        ) from error
+
+
+def _program(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgram:
+    """Trace at an image of zeros: archives keep the example that they were traced with."""
+    example = torch.zeros_like(image)
+    if dynamic != "none" and len(image) == 1:  # a traced size of 1 would stay 1
+        example = torch.cat((example, example))
+    shapes = (dict.fromkeys(_names(image, dynamic), Dim.DYNAMIC),)
+    program = torch.export.export(model, (example,), dynamic_shapes=shapes, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of the machine that exports
+    return program
+
+
+def _takes_batches(model: nn.Module, image: Tensor) -> bool:
+    try:
+        _program(model, image, "batch")
+    except Exception:
+        return False
+    return True
+
+
+def _names(image: Tensor, dynamic: Dynamic) -> dict[int, str]:
+    """Return the axes of the image that may vary, and their names."""
+    spatial = dict(enumerate(_AXES[5 - image.ndim :], start=2)) if dynamic == "all" else {}
+    return {} if dynamic == "none" else {0: "batch", **spatial}
+
+
+def _refuse_samplers(model: nn.Module, program: ExportedProgram) -> None:
+    packets = {str(node.target).split(".")[-2:][0] for node in program.graph.nodes}
+    if packets & set(_SAMPLERS):
+        raise InputError(
+            f"{type(model).__name__} was asked for decomposed, but samples outside of its "
+            "SpatialTransformers too; give backend='reference' to its calls of warp and sample, in "
+            "place of grid_sample"
+        )
+
+
+def _write_onnx(
+    program: ExportedProgram, file: Path, names: dict[int, str], outputs: Sequence[str]
+) -> None:
+    found = len(program.graph_signature.user_outputs)
+    if found != len(outputs):
+        raise InputError(
+            f"outputs={tuple(outputs)} were asked for, but the model returns {found}; give a name "
+            "to each"
+        )
+    overloads = [getattr(torch.ops.aten, name).default for name in _SAMPLERS]
+    try:
+        converted: Any = torch.onnx.export(
+            program,
+            opset_version=OPSET,
+            input_names=["image"],
+            output_names=list(outputs),
+            dynamic_shapes=(names,),
+            custom_translation_table=dict.fromkeys(overloads, _grid_sample),
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise InputError(
+            f"the model uses what ONNX does not have ({_first_line(error.__cause__ or error)}); "
+            "write a .pt2, or replace that operation"
+        ) from error
+    tensors = [*program.state_dict.values(), *program.constants.values()]
+    size = sum(t.nbytes for t in tensors if isinstance(t, Tensor))
+    converted.save(file, external_data=size > _LARGEST)
+
+
+def _grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: bool) -> Any:
+    """Translate aten's operations, of which torch knows 2-D only, and by the names of opset 16."""
+    from onnxscript import opset20
+
+    return opset20.GridSample(
+        image,
+        grid,
+        mode=("linear", "nearest", "cubic")[mode],
+        padding_mode=("zeros", "border", "reflection")[padding],
+        align_corners=int(align_corners),
+    )
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path`; what is written in it moves there when the block ends well."""
+    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        yield Path(folder)
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+            os.replace(file, path.parent / file.name)  # the model last, after its data
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

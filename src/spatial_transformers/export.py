@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 
 from ._types import Image, InputError
@@ -81,13 +82,12 @@ def export(
     path = Path(path)
     write = _writer(path, outputs)
     _check_image(image, dynamic)
-    with _prepared(model, decompose), _quietly(), torch.no_grad():
+    with _whole(path) as folder, _prepared(model, decompose), _quietly(), torch.no_grad():
         _run(model, image)
         program = _trace(model, image, dynamic)
         if decompose:
             _refuse_samplers(model, program)
-        with _whole(path) as folder:
-            write(program, folder / path.name, _names(image, dynamic))
+        write(program, folder / path.name, _names(image, dynamic))
     return path
 
 
@@ -146,7 +146,11 @@ def _quietly() -> Iterator[None]:
     logger.setLevel(logging.ERROR)  # that torchvision, which is not needed, is missing
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
+            for message in (
+                r".*isinstance\(treespec, LeafSpec\)",  # its own use of what it deprecates
+                "No complete tensor found",  # of weights in another order than rows
+            ):
+                warnings.filterwarnings("ignore", message)
             yield
     finally:
         logger.setLevel(level)
@@ -167,20 +171,34 @@ def _run(model: nn.Module, image: Tensor) -> None:
 
 def _trace(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgram:
     try:
-        return _program(model, image, dynamic)
+        program = _program(model, image, dynamic)
     except InputError:
         raise
     except Exception as error:
-        name, size = type(model).__name__, "×".join(map(str, image.shape[2:]))
-        if dynamic == "all" and _takes_batches(model, image):
-            raise InputError(
-                f"a file of {name} for any image size was asked for, but its layers take the size "
-                f"{size} only ({_first_line(error)}); give dynamic='batch', or put a "
-                "SpatialTransformer of fixed `size` before them"
-            ) from error
         raise InputError(
-            f"{name} cannot be traced with dynamic={dynamic!r} ({_first_line(error)}); take "
-            "branches on values and on sizes out of its forward"
+            f"{type(model).__name__} cannot be traced with dynamic={dynamic!r} "
+            f"({_first_line(error)}); take branches on values and sizes out of its forward"
+        ) from error
+    if dynamic == "all":
+        _refuse_fixed_layers(model, program, image)
+    return program
+
+
+def _refuse_fixed_layers(model: nn.Module, program: ExportedProgram, image: Tensor) -> None:
+    """Run the trace on tensors without memory, twice as large: its guards speak where ONNX's don't.
+
+    Above all a fully connected layer on all pixels takes one size, or a few that pool alike.
+    """
+    larger = (len(image) + 2, image.shape[1], *(2 * n + 1 for n in image.shape[2:]))
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            program.module()(torch.empty(larger, dtype=image.dtype, device=image.device))
+    except (AssertionError, RuntimeError) as error:
+        size = "×".join(map(str, image.shape[2:]))
+        raise InputError(
+            f"{type(model).__name__} was asked for any image size, but has layers for {size} or "
+            f"sizes near it ({_first_line(error)}); give dynamic='batch', or put a "
+            "SpatialTransformer of fixed `size` before them"
         ) from error
 
 
@@ -194,14 +212,6 @@ def _program(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgr
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of the machine that exports
     return program
-
-
-def _takes_batches(model: nn.Module, image: Tensor) -> bool:
-    try:
-        _program(model, image, "batch")
-    except Exception:
-        return False
-    return True
 
 
 def _names(image: Tensor, dynamic: Dynamic) -> dict[int, str]:
@@ -266,12 +276,15 @@ def _grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
     """Give a folder beside `path`; what is written in it moves there when the block ends well."""
-    with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-        yield Path(folder)
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-            os.replace(file, path.parent / file.name)  # the model last, after its data
+    try:
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            yield Path(folder)
+            for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+                os.replace(file, path.parent / file.name)  # the model last, after its data
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _first_line(error: BaseException) -> str:

@@ -155,8 +155,14 @@ class CPAB(Flow):
         parts = self.values(theta).split([math.prod(lattice) for lattice in self._lattices], 1)
         components = []
         for a, (part, lattice) in enumerate(zip(parts, self._lattices, strict=True)):
-            ends = [0, 0] * a + [int(self.zero_boundary)] * 2  # x is the last axis, and pad's first
-            components.append(torch.nn.functional.pad(part.unflatten(1, lattice), ends))
+            if 0 in lattice:  # an axis of one cell: no vertex moves, and ONNX has no empty shapes
+                component = part.new_zeros(part.shape[0], *(n + 1 for n in self.cells))
+            else:
+                ends = [0, 0] * a + [
+                    int(self.zero_boundary)
+                ] * 2  # x, the last axis, is pad's first
+                component = torch.nn.functional.pad(part.unflatten(1, lattice), ends)
+            components.append(component)
         return torch.stack(components, 1)
 
     def _pieces(self, velocities: Tensor) -> Tensor:

@@ -1,0 +1,289 @@
+"""Exported files in ONNX Runtime and loaded again; oracle: the model in eager, at other sizes."""
+
+import sys
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from grid.contract import FAMILIES as CONTRACT
+from spatial_transformers import (
+    CPAB,
+    FAMILIES,
+    Affine,
+    InputError,
+    LocalisationCNN,
+    SpatialTransformer,
+    ThinPlateSpline,
+    VelocityField,
+    export,
+    make_transformation,
+)
+
+pytestmark = pytest.mark.traced
+
+TRACED = (2, (14, 14, 9))  # alike by chance, as images often are
+OTHERS = ((1, (17, 12, 10)), (3, (30, 11, 9)), (5, (13, 41, 8)))
+EVERY = (TRACED, *OTHERS)
+PADDINGS = ("zeros", "border", "reflection", "constant")
+#: Fewer steps than by default, since tracing takes a time per operation.
+SHORTER = {"velocity-field": VelocityField((4, 4), steps=2), "cpab": CPAB(4, steps=2)}
+
+PLANE = {name: SHORTER.get(name) or make_transformation(name) for name in FAMILIES}
+OTHER = {f.name: f.make() for f in CONTRACT if f.make().ndim != 2}
+GROUPS = [  # exported together, which is quicker
+    dict(list(families.items())[first : first + 6])
+    for families in (
+        PLANE,
+        {name: t for name, t in OTHER.items() if t.ndim == 3},
+        {name: t for name, t in OTHER.items() if t.ndim == 1},
+    )
+    for first in range(0, len(families), 6)
+]
+
+
+class Reads(nn.Module):
+    """A localisation network that reads θ off the pixels of the image's first channel."""
+
+    def __init__(self, transformation, first=0):
+        super().__init__()
+        self.entries = slice(first, first + transformation.num_parameters)
+
+    def forward(self, image):
+        return image[:, 0].flatten(1)[:, self.entries]
+
+
+class Several(nn.Module):
+    """Several transformations of one image, whose pixels hold the θ of all."""
+
+    def __init__(self, transformations, **options):
+        super().__init__()
+        first, parts = 0, []
+        for transformation in transformations:
+            parts.append(
+                SpatialTransformer(Reads(transformation, first), transformation, **options)
+            )
+            first += transformation.num_parameters
+        self.parts = nn.ModuleList(parts)
+
+    def forward(self, image):
+        return tuple(part(image) for part in self.parts)
+
+    def show(self, n, size, spread=0.05):
+        """Return images (N, 2, *size) that hold θ about the identity."""
+        identity = torch.cat([part.transformation.identity() for part in self.parts])
+        theta = identity + spread * (torch.rand(n, len(identity)) * 2 - 1)
+        image = torch.rand(n, 2, *size[: self.parts[0].transformation.ndim])
+        image.view(n, 2, -1)[:, 0, : len(identity)] = theta
+        return image
+
+
+def run(path, image):
+    """Return what ONNX Runtime makes of the file."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    assert [i.name for i in session.get_inputs()] == ["image"]
+    return [torch.from_numpy(found) for found in session.run(None, {"image": image.numpy()})]
+
+
+def operators(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.opset_import[0].version == 20
+    return [node.op_type for node in model.graph.node]
+
+
+def write(tmp_path, model, image, suffix=".onnx", **options):
+    return export(model, image, tmp_path / f"model{suffix}", **options)
+
+
+def assert_same(path, model, images):
+    """Compare every output of a file with those of the model."""
+    for image in images:
+        with torch.no_grad():
+            expected = model(image)
+        expected = expected if isinstance(expected, tuple) else (expected,)
+        for number, (a, b) in enumerate(zip(run(path, image), expected, strict=True)):
+            assert a.isfinite().all()
+            assert_close(a, b, rtol=0, atol=1e-4, msg=lambda m, i=number: f"output {i}: {m}")
+
+
+def stn(transformation, **options):
+    """Return a spatial transformer that moves by its own network, and its images."""
+    network = LocalisationCNN(transformation, in_channels=1, input_size=8, perturbation=0.1)
+    model = SpatialTransformer(network, transformation, **options)
+    return model, [torch.rand(n, 1, *size[: transformation.ndim]) for n, size in EVERY]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: next(iter(group)))
+def test_every_family(group, tmp_path):
+    model = Several(group.values())
+    images = [model.show(*case) for case in EVERY]
+    path = write(tmp_path, model, images[0], outputs=list(group))
+    samplers = sum(part.transformation.ndim > 1 for part in model.parts)
+    assert operators(path).count("GridSample") == samplers
+    assert_same(path, model, images)
+
+
+@pytest.mark.parametrize("decompose", [False, True])
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_every_mode_and_padding(ndim, align_corners, decompose, tmp_path):
+    """Also where θ is not finite, which fills, at one of the sizes."""
+    model = Several([Affine(ndim)] * 8, align_corners=align_corners)
+    for number, part in enumerate(model.parts):
+        part.mode = ("nearest", "bilinear")[number // 4]
+        part.padding_mode = PADDINGS[number % 4]
+        part.fill_value = 0.7 if part.padding_mode == "constant" else None
+    images = [model.show(*case, spread=0.3) for case in EVERY]
+    for sample, bad in enumerate((torch.nan, torch.inf, -torch.inf)):
+        images[2].view(3, 2, -1)[sample, 0, 1 : 8 * 6 * (ndim - 1) : 6] = bad
+    images[2][:, 0] = images[2][:, 0].where(images[2][:, 0].isfinite(), bad)
+    names = [str(number) for number in range(8)]
+    path = write(tmp_path, model, images[0], decompose=decompose, outputs=names)
+    found = operators(path)
+    assert ("GridSample" in found) != decompose
+    assert ("GatherElements" in found or "GatherND" in found) == decompose
+    assert_same(path, model, images)
+
+
+def test_a_network_of_any_size(tmp_path):
+    model, images = stn(ThinPlateSpline())
+    path = write(tmp_path, model, images[0][:1])
+    assert_same(path, model, images)
+    axes = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
+    assert [axis.dim_param or axis.dim_value for axis in axes] == ["batch", 1, "height", "width"]
+
+
+@pytest.mark.parametrize("decompose", [False, True])
+def test_archives(decompose, tmp_path):
+    model, images = stn(ThinPlateSpline())
+    model.localisation.to(memory_format=torch.channels_last)
+    path = write(tmp_path, model, images[0], ".pt2", decompose=decompose)
+    loaded = torch.export.load(path).module()
+    for image in images:
+        assert_close(loaded(image), model(image), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_the_model_is_left_as_it_was(suffix, tmp_path):
+    model, images = stn(Affine(), backend="aten")
+    model.localisation.body[1].eval()
+    before = [module.training for module in model.modules()]
+    path = write(tmp_path, model, images[0], suffix, decompose=True)
+    assert [module.training for module in model.modules()] == before
+    assert model.backend == "aten"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_nothing_of_the_example_and_the_machine_is_written(tmp_path):
+    model, images = stn(Affine())
+    secret = torch.full_like(images[0], 0.123456789)
+    for suffix in (".onnx", ".pt2"):
+        written = write(tmp_path, model, secret, suffix).read_bytes()
+        assert __file__.rpartition("/tests/")[0].encode() not in written
+        assert secret[:1, :1].numpy().tobytes() not in written
+
+
+class Fixed(nn.Sequential):
+    """A classifier for images of 14 × 14."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(1, 2, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 3))
+
+
+def test_a_network_of_one_size(tmp_path):
+    model, image = Fixed(), torch.rand(1, 1, 14, 14)
+    with pytest.raises(InputError, match=r"Fixed was asked for any image size.*dynamic='batch'"):
+        write(tmp_path, model, image)
+    assert list(tmp_path.iterdir()) == []
+    assert_same(write(tmp_path, model, image, dynamic="batch"), model, [torch.rand(3, 1, 14, 14)])
+    axes = onnx.load(write(tmp_path, model, image, dynamic="none")).graph.input[0]
+    assert [axis.dim_value for axis in axes.type.tensor_type.shape.dim] == [1, 1, 14, 14]
+
+
+class Branches(nn.Module):
+    def forward(self, image):
+        return image if image.sum() > 0 else -image
+
+
+class Exponential(nn.Module):
+    def forward(self, image):
+        return torch.linalg.matrix_exp(image)
+
+
+class Samples(nn.Module):
+    def forward(self, image):
+        return nn.functional.grid_sample(image, image.movedim(1, -1), align_corners=False)
+
+
+IMAGE = torch.rand(2, 2, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "options", "message"),
+    [
+        (
+            Samples(),
+            IMAGE,
+            {"suffix": ".pb"},
+            r"model\.pb was asked for; .*ends in \.onnx or \.pt2",
+        ),
+        (Samples(), IMAGE, {"dynamic": "some"}, "dynamic='some' was asked for; give 'all'"),
+        (Samples(), IMAGE[0, 0], {}, r"shape \(8, 8\) was given; give an example \(N, C, H, W\)"),
+        (Samples(), IMAGE[..., :1], {}, r"\(2, 2, 8, 1\) .*at least 2 pixels"),
+        (Samples(), IMAGE.numpy(), {}, "as image was given a ndarray"),
+        (Samples(), IMAGE[:, :1], {}, r"Samples cannot run on the image of shape \(2, 1, 8, 8\)"),
+        (Samples(), IMAGE, {"decompose": True}, "samples outside of its SpatialTransformers"),
+        (Samples(), IMAGE, {"outputs": ("a", "b")}, "the model returns 1; give a name to each"),
+        (stn(Affine())[0], IMAGE[None], {}, r"give \(N, C, H, W\)"),
+        (Branches(), IMAGE, {}, r"Branches cannot be traced .*data-dependent.*take branches"),
+        (Exponential(), IMAGE, {}, r"what ONNX does not have .*matrix_exp.*write a \.pt2"),
+    ],
+)
+def test_errors(model, image, options, message, tmp_path):
+    with pytest.raises(InputError, match=message):
+        write(tmp_path, model, image, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript"])
+def test_a_missing_package(package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=r"pip install 'spatial-transformers\[onnx\]'"):
+        write(tmp_path, Samples(), IMAGE)
+    assert write(tmp_path, Samples(), IMAGE, ".pt2").is_file()
+
+
+def test_a_folder_that_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        export(Samples(), IMAGE, tmp_path / "none" / "model.pt2")
+    assert error.value.filename == str(tmp_path / "none" / "model.pt2")
+
+
+def test_a_failure_leaves_the_file_of_before(tmp_path, monkeypatch):
+    path = write(tmp_path, Samples(), IMAGE, ".pt2")
+    before = path.read_bytes()
+
+    def full(program, file):
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("torch.export.save", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(tmp_path, Samples(), IMAGE, ".pt2")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_beyond_one_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["spatial_transformers.export"], "_LARGEST", 0)
+    model, images = stn(Affine())
+    path = write(tmp_path, model, images[0])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]
+    assert_same(path, model, images)

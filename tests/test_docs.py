@@ -8,6 +8,7 @@ import pytest
 from spatial_transformers import FAMILIES, InputError, make_transformation
 
 PAGE = Path(__file__).parents[1] / "docs" / "choose" / "transformation.md"
+EXPORT = PAGE.parents[1] / "export.md"
 #: In 3-D a family takes a lattice per axis, so its name alone does not make it.
 VOLUMES = {
     "attention-per-axis": "Attention(3, per_axis=True)",
@@ -74,3 +75,13 @@ def test_the_example_runs(capsys):
     assert names["out"].shape == (1, 3, 64, 64)
     assert not names["folds"].any()
     assert "scale" in capsys.readouterr().out
+
+
+@pytest.mark.traced
+def test_the_page_on_export_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", EXPORT.read_text(), re.DOTALL):
+        exec(code, names)
+    assert names["v"].shape == (3, 1, 48, 40)
+    assert {path.name for path in tmp_path.iterdir()} == {"stn.onnx", "stn.pt2", "fixed.onnx"}

@@ -85,7 +85,9 @@ def test_interrupted(monkeypatch, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["info", "verify", "demo", "train", "eval", "show", "warp"])
+@pytest.mark.parametrize(
+    "name", ["info", "verify", "demo", "train", "eval", "show", "export", "warp"]
+)
 def test_help_shows_an_example(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])

@@ -6,10 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from .. import InputError
-from . import demo, eval, info, show, train, verify, warp
+from . import demo, eval, export, info, show, train, verify, warp
 
-_COMMANDS = (info, verify, demo, train, eval, show, warp)
-_EXTRA = "pip install 'spatial-transformers[experiments]'"
+_COMMANDS = (info, verify, demo, train, eval, show, export, warp)
+_EXTRA = "pip install 'spatial-transformers[{}]'"
+
+_ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(args.command, _reason(error), 2)
     except ModuleNotFoundError as error:
-        return _refuse(args.command, f"needs the package {error.name!r}: {_EXTRA}", 2)
+        extra = _EXTRA.format("onnx" if error.name in _ONNX else "experiments")
+        return _refuse(args.command, f"needs the package {error.name!r}: {extra}", 2)
     except KeyboardInterrupt:
         return _refuse(args.command, "interrupted; a run continues with --resume", 130)
 

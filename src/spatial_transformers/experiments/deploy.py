@@ -1,0 +1,84 @@
+"""A finished run's network as a file for other programs, checked against PyTorch."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spatial_transformers import InputError, export
+
+from .registry import find
+from .run import load
+
+FORMATS = ("onnx", "pt2")
+TOLERANCE = 1e-3  # of logits and θ; float32 rounds to far less
+_BATCH = 5  # of the check; a file is traced at 1
+
+
+class Deployed(NamedTuple):
+    """A file, what images it takes, and how far it is from PyTorch on a batch of them."""
+
+    path: Path
+    takes: str
+    difference: float
+
+
+def deploy(
+    out: Path, path: Path | None = None, *, to: str | None = None, decompose: bool = False
+) -> Deployed:
+    """Write the network of a run as `path`, and compare what the file computes.
+
+    Its outputs are `output`, the logits (N, classes), and `theta` (N, P) if the network has a
+    spatial transformer. Behind one any size of image will do; other networks take the size that
+    they were trained on.
+
+    Args:
+        out: the run's folder.
+        path: the file; `model.onnx` or `model.pt2` in the run's folder unless given.
+        to: `onnx` or `pt2`; what the path's suffix says unless given.
+        decompose: see `spatial_transformers.export`.
+
+    Raises:
+        InputError: if the run is not finished, or as `spatial_transformers.export` says.
+
+    """
+    path = path or out / f"model.{to or FORMATS[0]}"
+    if to is not None and path.suffix != f".{to}":
+        raise InputError(f"{path} was asked for as {to}; give a name that ends in .{to}")
+    recipe, network = load(out)
+    size = find(recipe).size
+    free = network.transformer is not None
+    model: nn.Module = network if free else network.classifier
+    outputs = ("output", "theta") if free else ("output",)
+    export(
+        model,
+        torch.zeros(1, 1, size, size),
+        path,
+        dynamic="all" if free else "batch",
+        decompose=decompose,
+        outputs=outputs,
+    )
+    height = size + size // 2 if free else size
+    image = torch.rand(_BATCH, 1, height, size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = _difference(_run(path, image), model(image))
+    return Deployed(path, "batch × 1 × " + ("any size" if free else f"{size} × {size}"), difference)
+
+
+def _difference(found: Any, expected: Any) -> float:
+    """Return the largest one of all outputs; NaN if a number is."""
+    single = isinstance(expected, Tensor)
+    pairs = [(found, expected)] if single else zip(found, expected, strict=True)
+    return torch.stack([(a - b).abs().max() for a, b in pairs]).max().item()
+
+
+def _run(path: Path, image: Tensor) -> Any:
+    """Return what the file makes of images, in ONNX Runtime or loaded again."""
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()(image)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    found = [torch.from_numpy(array) for array in session.run(None, {"image": image.numpy()})]
+    return found if len(found) > 1 else found[0]

@@ -142,7 +142,7 @@ OPTIONS = [
     ("ndim", "decompose", "options"),
     [
         (2, False, OPTIONS),
-        (2, True, [OPTIONS[0], OPTIONS[3], OPTIONS[5], OPTIONS[6]]),
+        (2, True, [OPTIONS[3], OPTIONS[6]]),
         (3, False, [OPTIONS[1], OPTIONS[2], OPTIONS[4], OPTIONS[7]]),
         (3, True, [OPTIONS[1], OPTIONS[4]]),
     ],

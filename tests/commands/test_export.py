@@ -22,11 +22,11 @@ def run_folder(request, tmp_path_factory):
 def test_onnx(run_folder, capsys):
     assert main(["export", str(run_folder)]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    size = "any size" if run_folder.name == "st-cnn" else "28 × 28"
+    size = "any size" if run_folder.name == "st-cnn" else "16 × 16"
     assert first == f"{run_folder / 'model.onnx'}: image batch × 1 × {size}"
     assert float(second.rpartition(" ")[2]) < 1e-4
     _, network = load(run_folder)
-    image = torch.rand(3, 1, 28, 28)
+    image = torch.rand(3, 1, 16, 16)
     session = onnxruntime.InferenceSession(run_folder / "model.onnx")
     found = [torch.from_numpy(a) for a in session.run(None, {"image": image.numpy()})]
     expected = [output for output in network(image) if output is not None]

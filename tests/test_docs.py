@@ -1,13 +1,27 @@
-"""The documentation tells the truth: its table of transformations against the code."""
+"""The documentation tells the truth: its tables, examples and claims against the code."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import torch
+from benchmarks.kernels import tables
 
-from spatial_transformers import FAMILIES, InputError, make_transformation
+from spatial_transformers import (
+    FAMILIES,
+    KERNELS,
+    Affine,
+    InputError,
+    Translation,
+    make_transformation,
+    warp,
+)
+from spatial_transformers.sampler.padding import PADDING_MODES
+from spatial_transformers.sampler.slopes import GRADIENTS
 
-PAGE = Path(__file__).parents[1] / "docs" / "choose" / "transformation.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, KERNEL_PAGE = DOCS / "choose" / "transformation.md", DOCS / "choose" / "kernel.md"
 EXPORT = PAGE.parents[1] / "export.md"
 #: In 3-D a family takes a lattice per axis, so its name alone does not make it.
 VOLUMES = {
@@ -22,8 +36,8 @@ VOLUMES = {
 }
 
 
-def rows():
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+def rows(page=PAGE):
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| `")]
     return {cells[0].strip("`"): cells[1:] for cells in (_cells(line) for line in lines)}
 
 
@@ -85,3 +99,75 @@ def test_the_page_on_export_runs(tmp_path, monkeypatch):
         exec(code, names)
     assert names["v"].shape == (3, 1, 48, 40)
     assert {path.name for path in tmp_path.iterdir()} == {"stn.onnx", "stn.pt2", "fixed.pt2"}
+
+
+def test_the_tables_have_every_kernel_and_padding():
+    assert list(rows(KERNEL_PAGE)) == [*KERNELS, *PADDING_MODES]
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_the_table_says_what_a_kernel_does(name):
+    _, taps, interpolates, overshoots, *_ = rows(KERNEL_PAGE)[name]
+    assert int(taps) == KERNELS[name].count
+    image = torch.randint(2, (1, 1, 12, 12), generator=torch.Generator().manual_seed(0)).double()
+    shift = torch.tensor([[0.3 / 6, 0.4 / 6]], dtype=torch.float64)
+    same, moved = (warp(image, t, Translation(), mode=name) for t in (0 * shift, shift))
+    assert (interpolates == "yes") == torch.allclose(same, image, rtol=0, atol=1e-12)
+    assert (overshoots != "no") == bool(moved.min() < -1e-3)
+
+
+def test_the_kernel_pages_pictures_are_there_and_small():
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", KERNEL_PAGE.read_text())
+    files = {
+        path.relative_to(KERNEL_PAGE.parent): path for path in (DOCS / "choose/kernel").iterdir()
+    }
+    assert sorted(shown) == sorted(map(str, files))
+    assert set(KERNELS) - {Path(p).stem for p in shown} == {"bspline0", "bspline1"}
+    assert all(1000 < path.stat().st_size < 120_000 for path in files.values())
+
+
+@pytest.mark.parametrize(("name", "same"), [("bspline0", "nearest"), ("bspline1", "bilinear")])
+def test_a_kernel_without_a_picture_is_another(name, same):
+    assert rows(KERNEL_PAGE)[name][0] == f"`{same}`"
+    image, theta = torch.rand(1, 1, 9, 9), torch.tensor([[0.8, -0.3, 0.1, 0.2, 1.1, 0.05]])
+    a, b = (warp(image, theta, Affine(), mode=mode, backend="reference") for mode in (name, same))
+    assert torch.equal(a, b)
+
+
+def test_the_kernel_example_runs(capsys):
+    _, code, _ = re.split(r"```python\n|```\n", KERNEL_PAGE.read_text(), maxsplit=2)
+    names = {}
+    exec(code, names)
+    assert names["blur"].phi.grad.isfinite().all()
+    assert names["blur"].phi.grad != 0
+    assert names["soft"].shape == names["softer"].shape == (4, 1, 28, 28)
+    assert "grid_sample has no such mode or padding" in capsys.readouterr().out
+
+
+def test_the_costs_are_those_of_the_committed_results():
+    found = json.loads((DOCS / "results" / "kernels.json").read_text())
+    assert tables(found) in KERNEL_PAGE.read_text()
+    for case in found["cases"][:2]:
+        assert set(KERNELS) <= {"bilinear", *case["rivals"]}
+
+
+def far_slopes(gradient, loss):
+    """Return the slopes of a blob's shift by 14 to 24 pixels."""
+    axis = torch.arange(64, dtype=torch.float64) - 31.5
+    blob = (-(axis[:, None] ** 2 + axis**2) / 8).exp()[None, None]
+    pixels = torch.arange(14.125, 24, 0.25, dtype=torch.float64)
+    theta = torch.stack((pixels / 32, torch.zeros_like(pixels)), 1).requires_grad_()
+    moved = warp(blob, theta, Translation(), gradient=gradient)
+    return torch.autograd.grad(loss(moved, blob).sum(), theta)[0][:, 0]
+
+
+def test_far_away_only_multi_scale_has_a_slope():
+    slopes = {g: far_slopes(g, lambda u, v: -u * v) for g in GRADIENTS}
+    weakest = slopes.pop("multi-scale").min()
+    assert all(weakest > 5 * slope.abs().max() for slope in slopes.values())
+
+
+def test_under_a_squared_error_slopes_swing_about_their_mean():
+    slopes = {g: far_slopes(g, lambda u, v: (u - v).square()) for g in ("exact", "multi-scale")}
+    assert all(slope.min() < 0 < slope.max() for slope in slopes.values())
+    assert slopes["exact"].mean().abs() < 1e-2 < slopes["multi-scale"].mean()

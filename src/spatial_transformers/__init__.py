@@ -34,6 +34,8 @@ from .grid import unnormalise as unnormalise
 from .localisation import LocalisationCNN as LocalisationCNN
 from .localisation import LocalisationFCN as LocalisationFCN
 from .localisation import RegressionHead as RegressionHead
+from .sampler import KERNELS as KERNELS
+from .sampler import Kernel as Kernel
 from .sampler import explain as explain
 from .sampler import sample as sample
 from .sampler import warp as warp

@@ -18,11 +18,12 @@ Points: TypeAlias = Float[Tensor, "#N K ndim"]  # x first, in [-1, 1]
 Size: TypeAlias = int | Sequence[int]  # (H, W) or (D, H, W); one number for all axes
 
 
-def require_same_batch(first: Tensor, second: Tensor, asked: str) -> None:
-    """Refuse batches that do not broadcast."""
+def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:
+    """Return the batch of both; refuse batches that do not broadcast."""
     n, m = first.shape[0], second.shape[0]
     if n != m and n != 1 and m != 1:
         raise InputError(f"{asked} was asked with batches of {n} and {m}; give equal ones, or 1")
+    return m if n == 1 else n
 
 
 def require_tensor(given: object, asked: str) -> None:

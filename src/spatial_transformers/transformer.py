@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ._types import Image, InputError, Size, Theta, Warped
 from .grid import Transformation
 from .grid.regular import as_size
+from .sampler.kernels import Kernel, Phi
 from .sampler.sample import Fill, check_dimensions, check_options, warp
 
 
@@ -21,10 +22,15 @@ class SpatialTransformer(nn.Module):
         localisation: any module that takes U and returns θ (N, P).
         transformation: what θ means.
         size: the output's (H, W) or (D, H, W), or one number for all axes; the input's if None.
-        mode: see `sample`, as for all further options.
+        mode: see `sample`, as for all further options. A `Kernel` whose Φ is a parameter is
+            learned with the network.
+        phi: see `sample`.
         padding_mode: see `sample`.
-        fill_value: see `sample`; a number or one per channel, with `padding_mode="constant"`.
+        fill_value: see `sample`; with `padding_mode="constant"`. A parameter is learned.
         align_corners: see `sample`.
+        antialias: see `sample`.
+        max_shrink: see `sample`.
+        gradient: see `sample`.
         backend: see `sample`.
 
     Example:
@@ -60,21 +66,29 @@ class SpatialTransformer(nn.Module):
         transformation: Transformation,
         *,
         size: Size | None = None,
-        mode: str = "bilinear",
+        mode: str | Kernel = "bilinear",
+        phi: Phi | None = None,
         padding_mode: str = "zeros",
         fill_value: Fill | None = None,
         align_corners: bool = False,
+        antialias: bool = False,
+        max_shrink: float = 8,
+        gradient: str = "exact",
         backend: str | None = None,
     ):
         super().__init__()
-        check_options(mode, padding_mode, fill_value)
+        check_options(mode, padding_mode, fill_value, max_shrink, gradient)
         self.localisation = localisation
         self.transformation = transformation
         self.size = None if size is None else as_size(size, transformation.ndim)
         self.mode = mode
+        self.phi = phi
         self.padding_mode = padding_mode
         self.fill_value = fill_value
         self.align_corners = align_corners
+        self.antialias = antialias
+        self.max_shrink = max_shrink
+        self.gradient = gradient
         self.backend = backend
 
     @overload
@@ -90,30 +104,37 @@ class SpatialTransformer(nn.Module):
         warped = self.warp(image, theta)
         return (warped, theta) if return_theta else warped
 
-    def warp(self, other: Image, theta: Theta, *, mode: str | None = None) -> Warped:
+    def warp(self, other: Image, theta: Theta, *, mode: str | Kernel | None = None) -> Warped:
         """Warp a mask or a second image, at whatever resolution, by a θ found before.
 
         The output has the transformer's `size`, or without one the other image's own. `mode` stands
-        in for the transformer's; integer masks need `nearest`.
+        in for the transformer's; integer masks need `nearest`, and are never antialiased.
         """
         return warp(
             other,
             theta,
             self.transformation,
             size=self.size,
-            mode=mode or self.mode,
+            mode=self.mode if mode is None else mode,
+            phi=self.phi if mode is None else None,
             padding_mode=self.padding_mode,
             fill_value=self.fill_value,
             align_corners=self.align_corners,
+            antialias=self.antialias and other.is_floating_point(),
+            max_shrink=self.max_shrink,
+            gradient=self.gradient,
             backend=self.backend,
         )
 
     def extra_repr(self) -> str:
         """Show the output's size and the sampler's options."""
         fill = "" if self.fill_value is None else f", fill_value={self.fill_value}"
+        mode = self.mode.name if isinstance(self.mode, Kernel) else self.mode
+        antialias = f", max_shrink={self.max_shrink}" if self.antialias else ""
         return (
-            f"size={self.size}, mode={self.mode!r}, padding_mode={self.padding_mode!r}{fill}, "
-            f"align_corners={self.align_corners}, backend={self.backend!r}"
+            f"size={self.size}, mode={mode!r}, padding_mode={self.padding_mode!r}{fill}, "
+            f"align_corners={self.align_corners}, antialias={self.antialias}{antialias}, "
+            f"gradient={self.gradient!r}, backend={self.backend!r}"
         )
 
     def _theta(self, image: Tensor) -> Tensor:

@@ -54,8 +54,8 @@ CASES = {
     "image-dims": (_sample(IMAGE[0, 0]), ["(5, 4)", "give (N, C, *spatial)"]),
     "mode": (_sample(mode="linear"), ["mode 'linear'", "nearest, bilinear"]),
     "padding": (
-        _sample(padding_mode="wrap"),
-        ["padding_mode 'wrap'", "zeros, constant, border, reflection"],
+        _sample(padding_mode="circular"),
+        ["padding_mode 'circular'", "zeros, constant, border, reflection, wrap, renormalise"],
     ),
     "backend": (_warp(backend="cuda"), ["backend 'cuda'", "known backends: ", "reference"]),
     "integer-bilinear": (_sample(IMAGE.byte()), ["uint8", "bilinear", "use mode='nearest'"]),

@@ -1,15 +1,39 @@
-"""`move_inside` continues the image as its pictures say; oracle: `numpy.pad`, values and slopes."""
+"""What lies outside is what the pictures say; oracles: `numpy.pad`, `equation_3`, OpenCV."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from torch.autograd import gradcheck, gradgradcheck
 from torch.testing import assert_close
 
+from spatial_transformers import KERNELS, sample
 from spatial_transformers.sampler.padding import FILLING, PADDING_MODES, move_inside
+
+from .oracles import (
+    PHI,
+    SOURCES,
+    TARGETS,
+    assert_near,
+    equation_3,
+    gradients,
+    normalise,
+    off_kinks,
+    unnormalise,
+)
+
+modes = pytest.mark.parametrize("mode", KERNELS)
+paddings = pytest.mark.parametrize("padding_mode", PADDING_MODES)
+dimensions = pytest.mark.parametrize("ndim", [1, 2, 3])
+DTYPES = (torch.float64, torch.float32)
 
 corners = pytest.mark.parametrize("align_corners", [False, True])
 lengths = pytest.mark.parametrize("length", [1, 2, 3, 4, 7])
 REACH = 30  # pixels looked at on either side
+
+
+def _image(n, size):
+    return torch.randn(n, 2, *size, dtype=torch.float64)
 
 
 def _moved(x, length, padding_mode, align_corners):
@@ -81,5 +105,182 @@ def test_filling_modes_move_nothing(length, align_corners, padding_mode):
     assert slope.eq(1).all()
 
 
+@lengths
+@corners
+def test_wrap_as_numpy_pads(length, align_corners):
+    """Between the last pixel and the first, too; with slope 1 everywhere."""
+    x = torch.arange(-REACH, length + REACH, dtype=torch.float64)
+    moved, slope = _moved(x, length, "wrap", align_corners)
+    assert moved.tolist() == np.pad(np.arange(length), REACH, mode="wrap").tolist()
+    assert slope.eq(1).all()
+    x = (torch.rand(500, dtype=torch.float64) * 2 - 1) * REACH
+    moved, slope = _moved(x, length, "wrap", align_corners)
+    assert ((moved >= 0) & (moved < length)).all()
+    turns = (x - moved) / length
+    assert_close(turns, turns.round())
+    assert slope.eq(1).all()
+
+
+@corners
+def test_wrap_samples_a_ring(align_corners):
+    """No seam: what is rolled by whole pixels is sampled at places that many pixels on."""
+    image, pixels = _image(1, (8,)), off_kinks(1, (8,), (50,))
+    options = {"padding_mode": "wrap", "align_corners": align_corners}
+    for mode in KERNELS:
+        due = sample(image, normalise(pixels, (8,), align_corners), mode=mode, **options)
+        for shift in (3, -5, 8, 80):
+            grid = normalise(pixels + shift, (8,), align_corners)
+            assert_close(sample(image.roll(shift, -1), grid, mode=mode, **options), due)
+
+
+def _plain(mode, padding_mode):
+    return lambda u, g: sample(u, g, mode=mode, padding_mode=padding_mode)
+
+
+@modes
+def test_renormalise_keeps_constants_and_knows_nothing_far_away(mode):
+    image = torch.full((1, 1, 6, 5), 2.5, dtype=torch.float64)
+    pixels = off_kinks(1, (6, 5), (9, 9)) * 0.9
+    grid = normalise(pixels, (6, 5), False)
+    values = _plain(mode, "renormalise")(image, grid)
+    covered = _plain(mode, "zeros")(torch.ones_like(image), grid)
+    assert (covered > 1e-3).any()
+    assert_close(values, torch.where(covered > 1e-3, 2.5, 0.0).double(), rtol=1e-9, atol=1e-9)
+    far = torch.full((1, 1, 1, 2), 60.0, dtype=torch.float64)
+    far = gradients(_plain(mode, "renormalise"), image, far)
+    assert not any(t.any() for t in far)
+
+
+def test_renormalise_is_the_plain_sample_inside():
+    image, pixels = _image(1, (30, 31)), off_kinks(1, (6, 5), (7, 7)) / 4 + 14
+    for mode in set(KERNELS) - {f"bspline{n}" for n in range(2, 8)}:  # whose reach is unbounded
+        grid = normalise(pixels, (30, 31), False)
+        found, due = (_plain(mode, p)(image, grid) for p in ("renormalise", "zeros"))
+        assert_close(found, due)
+
+
 def test_every_mode_is_tested_here():
-    assert set(PADDING_MODES) == {*FILLING, "border", "reflection"}
+    assert set(PADDING_MODES) == {*FILLING, "border", "reflection", "wrap"}
+
+
+# OpenCV's `remap`, which rounds coordinates to 1/32 pixel: so all are multiples of that. Its
+# INTER_LANCZOS4 is another kernel than any of ours: of 8 pixels, with weights of a table.
+
+CV_BORDERS = {
+    ("zeros", False): cv2.BORDER_CONSTANT,
+    ("constant", False): cv2.BORDER_CONSTANT,
+    ("border", False): cv2.BORDER_REPLICATE,
+    ("reflection", False): cv2.BORDER_REFLECT,
+    ("reflection", True): cv2.BORDER_REFLECT_101,
+    ("wrap", False): cv2.BORDER_WRAP,
+}
+CV_MODES = {
+    "nearest": cv2.INTER_NEAREST,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,  # a = −0.75 as well
+}
+
+
+@pytest.mark.parametrize(("padding_mode", "align_corners"), CV_BORDERS)
+@pytest.mark.parametrize("mode", CV_MODES)
+def test_is_remap(mode, padding_mode, align_corners):
+    source = (16 + align_corners, 8 + align_corners)  # spans that normalise without rounding
+    pixels = torch.randint(-12 * 32, 28 * 32, (1, 20, 30, 2)).float() / 32
+    if mode == "nearest":  # which of two pixels a half belongs to is each library's own choice
+        pixels = pixels.round() + torch.randint(-15, 16, pixels.shape) / 32
+    image, fill = torch.randn(1, 1, *source), 0.7 if padding_mode == "constant" else None
+    options = {"padding_mode": padding_mode, "align_corners": align_corners, "fill_value": fill}
+    found = sample(image, normalise(pixels, source, align_corners), mode=mode, **options)
+    border = {"borderMode": CV_BORDERS[padding_mode, align_corners], "borderValue": fill or 0.0}
+    x, y = (p.contiguous().numpy() for p in pixels[0].unbind(-1))
+    due = cv2.remap(image[0, 0].numpy(), x, y, CV_MODES[mode], **border)
+    assert_near([found[0, 0]], [torch.from_numpy(due)], 3e-6)
+
+
+# Every kernel, in the image that a padding continues.
+
+
+def _inputs(mode, padding_mode, image, grid, phi_shape=()):
+    """Return all that takes a gradient: image, grid, and where there are, fill and Φ."""
+    fill = [torch.linspace(0.7, -1.2, image.shape[1]).double()] * (padding_mode == "constant")
+    entries = torch.tensor(PHI.get(mode, ()), dtype=torch.float64)
+    return [image, grid, *fill, *[entries.expand(*phi_shape, -1).clone()] * (mode in PHI)]
+
+
+def _named(mode, padding_mode, rest):
+    """Return fill and Φ of what follows image and grid."""
+    return {
+        "fill_value": rest[0] if padding_mode == "constant" else None,
+        "phi": rest[-1] if mode in PHI else None,
+    }
+
+
+def _sample(mode, padding_mode, **options):
+    def call(u, g, *rest):
+        named = _named(mode, padding_mode, rest)
+        return sample(u, g, mode=mode, padding_mode=padding_mode, **named, **options)
+
+    return call
+
+
+def _due(mode, padding_mode, align_corners):
+    def call(u, g, *rest):
+        fill, phi = _named(mode, padding_mode, rest).values()
+        pixels = unnormalise(g, u.shape[2:], align_corners)
+        return equation_3(u, pixels, mode, padding_mode, align_corners, fill, phi)
+
+    return call
+
+
+@dimensions
+@paddings
+@modes
+def test_is_equation_3(mode, padding_mode, ndim):
+    """Values, and gradients to image, coordinates, fill and Φ."""
+    source, target, image = SOURCES[ndim], TARGETS[ndim], _image(2, SOURCES[ndim])
+    # a prefilter enlarges rounding, that of bspline7 18 times per axis
+    single = 2e-4 if ndim == 3 and mode in ("bspline6", "bspline7") else 4e-5
+    for align_corners in (False, True):
+        pixels = off_kinks(2, source, target)
+        if padding_mode == "renormalise":  # far from the image, it divides by next to nothing
+            lengths = torch.tensor(source[::-1])
+            pixels = torch.where(pixels < -1, pixels.frac().abs(), pixels)
+            pixels = torch.where(pixels > lengths, lengths - 2 + pixels.frac(), pixels)
+        grid = normalise(pixels, source, align_corners)
+        found = _sample(mode, padding_mode, align_corners=align_corners)
+        due = _due(mode, padding_mode, align_corners)
+        for dtype, tolerance in zip(DTYPES, (1e-11, single), strict=True):
+            given = [t.to(dtype) for t in _inputs(mode, padding_mode, image, grid)]
+            exact = gradients(due, *[t.double() for t in given])
+            assert_near(gradients(found, *given), exact, tolerance)
+
+
+# Gradients, first and second, to image, coordinates, Φ and fill.
+
+
+def _gradcheck(mode, padding_mode, ndim, phi_shape=()):
+    source = (3, 2, 2)[-ndim:]
+    image = torch.randn(1, 1, *source, dtype=torch.float64)
+    grid = normalise(off_kinks(1, source, (2, 1, 1)[-ndim:]), source, False)
+    inputs = [t.requires_grad_() for t in _inputs(mode, padding_mode, image, grid, phi_shape)]
+    call = _sample(mode, padding_mode, backend="reference")
+    assert gradcheck(call, inputs)
+    assert gradgradcheck(call, inputs)
+
+
+@paddings
+@modes
+def test_gradients_and_their_gradients(mode, padding_mode):
+    _gradcheck(mode, padding_mode, 2)
+
+
+@pytest.mark.parametrize(
+    ("mode", "padding_mode"), [("bicubic", "wrap"), ("bspline2", "renormalise")]
+)
+def test_gradients_in_3_d(mode, padding_mode):
+    _gradcheck(mode, padding_mode, 3)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 2)])
+def test_gradients_to_phi_of_every_image_and_axis(shape):
+    _gradcheck("mitchell", "constant", 2, shape)

@@ -79,6 +79,41 @@ def test_compiles(operation, ndim, options):
     compile_and_compare(_function(operation, **options), cases)
 
 
+@operations
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"antialias": True, "max_shrink": 2},
+        {"antialias": True, "max_shrink": 2, "mode": "bspline2", "padding_mode": "renormalise"},
+        {"gradient": "straight-through", "mode": "nearest"},
+        {"gradient": "linearized"},
+        {"gradient": "multi-scale", "padding_mode": "border"},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_options_compile(operation, options):
+    cases = _cases(operation, 2)
+    if options.get("gradient") == "multi-scale":  # no level of the pyramid is one pixel wide
+        sizes = ((35, 50), (60, 41))
+        cases = [_inputs(operation, BATCH + k, size) for k, size in enumerate(sizes)]
+    compile_and_compare(_function(operation, **options), cases)
+
+
+@operations
+@dimensions
+def test_antialiasing_exports_and_transforms(operation, ndim):
+    function = _function(operation, antialias=True, max_shrink=2 if ndim == 2 else 1.2)
+    cases = _cases(operation, ndim, count=3)
+    of_image = (0, *range(2, ndim + 2))
+    of_coordinates = (0, *range(1, ndim + 1)) if operation == "sample" else (0,)
+    export_and_compare(function, cases, (of_image, of_coordinates))
+    image, coordinates = _inputs(operation, 2, (4, 3, 5)[:ndim])
+    jvp_and_compare(lambda u: function(u, coordinates), image)
+    jvp_and_compare(lambda c: function(image, c), coordinates)
+    stacked = vmap(function)(image[:, None], coordinates[:, None])
+    assert_close(stacked[:, 0], function(image, coordinates))
+
+
 def test_the_reference_compiles_for_grids():
     compile_and_compare(_function("sample", backend="reference"), _cases("sample", 2))
 

@@ -9,6 +9,7 @@ from spatial_transformers.grid.regular import unnormalise
 from spatial_transformers.sampler.autograd import Operator, run
 from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.dispatch import Spec
+from spatial_transformers.sampler.kernels import KERNELS
 from spatial_transformers.sampler.verify import Case, check
 
 
@@ -20,12 +21,12 @@ class Broken(Reference):
     def __init__(self, part=None, spoil=lambda t: t * 1.001):
         self.part, self.spoil = part, spoil
 
-    def sample(self, spec, image, grid, fill):
-        return self._run(lambda u, g: Reference.sample(self, spec, u, g, fill), image, grid)
+    def sample(self, spec, image, grid, fill, phi):
+        return self._run(lambda u, g: Reference.sample(self, spec, u, g, fill, phi), image, grid)
 
-    def warp(self, spec, image, theta, transformation, size, fill):
+    def warp(self, spec, image, theta, transformation, size, fill, phi):
         def call(u, t):
-            return Reference.warp(self, spec, u, t, transformation, size, fill)
+            return Reference.warp(self, spec, u, t, transformation, size, fill, phi)
 
         return self._run(call, image, theta)
 
@@ -51,7 +52,7 @@ class Broken(Reference):
 
 
 def _case(operation, situation="inside", dtype=torch.float64, align_corners=False):
-    spec = Spec(operation, 2, "bilinear", "border", align_corners, dtype, "cpu", "eager")
+    spec = Spec(operation, 2, KERNELS["bilinear"], "border", align_corners, dtype, "cpu", "eager")
     return Case(spec, situation)
 
 
@@ -98,13 +99,13 @@ def test_check_finds_a_slope_of_the_wrong_side(operation):
     class LeftHand(Reference):
         tolerance = Broken.tolerance
 
-        def sample(self, spec, image, grid, fill):
+        def sample(self, spec, image, grid, fill, phi):
             below = grid - (grid.detach() - grid.detach().nextafter(grid.detach() - 1)) * 4
-            return super().sample(spec, image, below, fill)
+            return super().sample(spec, image, below, fill, phi)
 
-        def warp(self, spec, image, theta, transformation, size, fill):
+        def warp(self, spec, image, theta, transformation, size, fill, phi):
             grid = transformation.grid(theta, size, align_corners=spec.align_corners)
-            return self.sample(spec, image, grid, fill)
+            return self.sample(spec, image, grid, fill, phi)
 
     assert check(LeftHand(), _case(operation)) == []
     found = check(LeftHand(), _case(operation, "kinks"))
@@ -141,8 +142,8 @@ def test_check_finds_reads_of_what_is_not_finite():
     class Trusting(Reference):
         tolerance = Broken.tolerance
 
-        def sample(self, spec, image, grid, fill):
-            return super().sample(spec, image, grid.nan_to_num(), fill)
+        def sample(self, spec, image, grid, fill, phi):
+            return super().sample(spec, image, grid.nan_to_num(), fill, phi)
 
     assert check(Trusting(), _case("sample")) == []
     assert check(Trusting(), _case("sample", "not finite"))
@@ -155,14 +156,14 @@ def _seen(case):
     class Recording(Reference):
         tolerance = Broken.tolerance
 
-        def warp(self, spec, image, theta, transformation, size, fill):
+        def warp(self, spec, image, theta, transformation, size, fill, phi):
             source, corners = image.shape[2:], spec.align_corners
             found.append(transformation.pixels(theta, size, source, align_corners=corners).detach())
-            return super().warp(spec, image, theta, transformation, size, fill)
+            return super().warp(spec, image, theta, transformation, size, fill, phi)
 
-        def sample(self, spec, image, grid, fill):
+        def sample(self, spec, image, grid, fill, phi):
             found.append(unnormalise(grid, image.shape[2:], spec.align_corners).detach())
-            return super().sample(spec, image, grid, fill)
+            return super().sample(spec, image, grid, fill, phi)
 
     assert check(Recording(), case) == []
     return found[0]

@@ -35,9 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--translate", type=float, nargs=2, default=(0.0, 0.0), help="pixels, right and down"
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="the image's own")
-    parser.add_argument("--mode", default="bilinear", help="nearest or bilinear (bilinear)")
+    parser.add_argument("--mode", default="bilinear", help="a kernel, as lanczos3 (bilinear)")
     parser.add_argument(
-        "--padding-mode", default="zeros", help="zeros, border, reflection or constant (zeros)"
+        "--padding-mode",
+        default="zeros",
+        help="zeros, constant, border, reflection, wrap or renormalise (zeros)",
+    )
+    parser.add_argument(
+        "--antialias", action="store_true", help="widen the kernel where it shrinks"
     )
     parser.add_argument("--fill", type=float, nargs="+", help="0 to 255, for constant padding")
     parser.add_argument("--align-corners", action="store_true", help="±1 are pixel centres")
@@ -66,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
             padding_mode=args.padding_mode,
             fill_value=None if args.fill is None else [f / 255 for f in args.fill],
             align_corners=args.align_corners,
+            antialias=args.antialias,
         )
     write_image(args.out, picture._replace(values=warped))
     print(args.out)

@@ -142,6 +142,25 @@ class Transformation(nn.Module, ABC):
         size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
         return self._on_lattice(theta, size, align_corners, pixel_frame(source_size, align_corners))
 
+    def spacing(
+        self, theta: Theta, size: Size, source_size: Size, *, align_corners: bool = False
+    ) -> Float[Tensor, "N *target ndim ndim"]:
+        """Return how many source pixels one target pixel covers: (N, *size, ndim, ndim).
+
+        A column per target axis: the difference of where its two edges, half a pixel to either
+        side of the centre, are mapped. A target of one pixel has a spacing, too.
+        """
+        size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
+        theta = self.check(theta)
+        extents, source = half_extents(size, align_corners), pixel_frame(source_size, align_corners)
+        columns = []
+        with without_autocast(theta.device):
+            for axis in range(self.ndim - 1, -1, -1):
+                edges = [n + (a == axis) for a, n in enumerate(size)]
+                positions = centred_axes(edges, dtype=theta.dtype, device=theta.device)
+                columns.append(self._evaluate(theta, positions, extents, source).diff(dim=axis + 1))
+        return torch.stack(columns, -1)
+
     def transform_points(self, theta: Theta, points: Points) -> Points:
         """Map target points (N, K, ndim) to source coordinates, as the grid is mapped."""
         theta, points = self._checked(theta, points)

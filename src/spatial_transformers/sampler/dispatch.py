@@ -16,6 +16,7 @@ from torch import Tensor
 from .._context import Context
 from .._types import InputError
 from ..grid import Transformation
+from .kernels import KERNELS, Kernel, Numbers
 
 Operation = Literal["sample", "warp"]
 
@@ -26,27 +27,43 @@ class Spec:
 
     operation: Operation  # a given grid is sampled, or θ warps without one
     ndim: int  # spatial dimensions
-    mode: str
+    kernel: Kernel
     padding_mode: str
     align_corners: bool
     dtype: torch.dtype  # of the image
     device: str
     context: Context
+    own_phi: bool = False  # whether Φ is given, or otherwise the numbers that the kernel has
+    max_shrink: float | None = None  # with antialiasing, how far a kernel widens
+
+    @property
+    def mode(self) -> str:
+        """The kernel's name."""
+        return self.kernel.name
+
+    @property
+    def named(self) -> bool:
+        """Whether the kernel is one of those that have a name, with the Φ that it comes with."""
+        return KERNELS.get(self.mode) is self.kernel and not self.own_phi
 
     def __str__(self) -> str:
         """Show the facts on one line, as messages do."""
+        phi = " with a given Φ" if self.own_phi else ""
         corners = ", align_corners" if self.align_corners else ""
+        antialias = "" if self.max_shrink is None else ", antialias"
         return (
             f"{self.operation} of a {self.ndim}-D {str(self.dtype).removeprefix('torch.')} image "
-            f"on {self.device}, mode {self.mode}, padding {self.padding_mode}{corners}, "
-            f"context {self.context}"
+            f"on {self.device}, mode {self.mode}{phi}, padding {self.padding_mode}{corners}"
+            f"{antialias}, context {self.context}"
         )
 
 
 class Backend(ABC):
     """One implementation of the sampler, with its capabilities as data.
 
-    `image` and coordinates come on one device with equal batches, the batch of the result.
+    `image` and coordinates come on one device, with equal batches or one batch of 1, which serves
+    every element of the other without being copied. `fill` is (C,) where there is one; `phi` is Φ,
+    as numbers or as a tensor (P,), (N, P) or (N, ndim, P).
     """
 
     name: ClassVar[str]
@@ -59,8 +76,10 @@ class Backend(ABC):
         """Return the reasons against this backend; none: it can run."""
 
     @abstractmethod
-    def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
-        """Sample (N, C, *source) at a normalised grid; `fill` is (C,) where there is one."""
+    def sample(
+        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    ) -> Tensor:
+        """Sample (N, C, *source) at a normalised grid."""
 
     @abstractmethod
     def warp(
@@ -71,6 +90,7 @@ class Backend(ABC):
         transformation: Transformation,
         size: tuple[int, ...],
         fill: Tensor | None,
+        phi: Numbers,
     ) -> Tensor:
         """Sample (N, C, *source) at T_θ(G) for a target of `size`."""
 

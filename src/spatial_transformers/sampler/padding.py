@@ -1,24 +1,33 @@
 """What lies outside the image, for pixel coordinates along one axis.
 
     zeros       0 0 0 | a b c d | 0 0 0        constant    f f f | a b c d | f f f
-    border      a a a | a b c d | d d d        reflection  c b a | a b c d | d c b   (pixel centres)
-                                                           d c b | a b c d | c b a   (align_corners)
+    border      a a a | a b c d | d d d        wrap        b c d | a b c d | a b c
+    reflection  c b a | a b c d | d c b   (pixel centres)
+                d c b | a b c d | c b a   (align_corners)
+    renormalise . . . | a b c d | . . .   no pixel: weights outside are dropped, the rest sum to 1
 
-`zeros` and `constant` replace the pixels outside; `border` and `reflection` move the coordinate
-inside before sampling. At the border pixels' centres and beyond, `border` has slope 0, as in
-`grid_sample`: it cannot bring a lost crop back.
+`border`, `reflection` and `wrap` read another pixel in place of one outside. For `nearest` and
+`bilinear` the point itself is moved inside, as `grid_sample` does: at the border pixels' centres
+`border` and `reflection` have slope 0. Beyond them `border` has none either: it cannot bring a lost
+crop back.
 """
 
 from torch import Tensor
 
-FILLING = ("zeros", "constant")
-PADDING_MODES = (*FILLING, "border", "reflection")
+#: Nothing is read outside: what is missing there is given by the fill, or by the other weights.
+FILLING = ("zeros", "constant", "renormalise")
+PADDING_MODES = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
 
 
 def move_inside(x: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:
-    """Return the coordinate to sample in place of x, on an axis of `length` pixels."""
+    """Return the coordinate to sample in place of x, on an axis of `length` pixels.
+
+    With `wrap` it lies in [0, length): between the last pixel and the first.
+    """
     if padding_mode in FILLING:
         return x
+    if padding_mode == "wrap":
+        return x.remainder(length)
     if padding_mode == "reflection":
         low, span = (0.0, length - 1) if align_corners else (-0.5, length)
         x = _reflect(x, low, span)

@@ -1,7 +1,7 @@
 """The sampler's public functions (section 3.3): check, select a backend, run it."""
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf
 from numbers import Real
 from typing import TypeAlias
 
@@ -11,44 +11,69 @@ from torch import Tensor
 from .._context import at_least_float32, context, without_autocast
 from .._types import Grid, Image, InputError, Size, Theta, Warped, require_same_batch
 from ..grid import Transformation
-from ..grid.regular import as_size
+from ..grid.regular import as_size, unnormalise
 from . import dispatch
+from .antialias import spacing
 from .backends import BACKENDS
-from .kernels import KERNELS
+from .kernels import Kernel, Numbers, Phi, find_kernel
 from .padding import PADDING_MODES
+from .slopes import GRADIENTS, with_slopes
 
 Fill: TypeAlias = float | Sequence[float] | Tensor
+
+_WIDEST = 64  # largest max_shrink
 
 
 def sample(
     image: Image,
     grid: Grid,
     *,
-    mode: str = "bilinear",
+    mode: str | Kernel = "bilinear",
+    phi: Phi | None = None,
     padding_mode: str = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
+    antialias: bool = False,
+    max_shrink: float = 8,
+    gradient: str = "exact",
     backend: str | None = None,
 ) -> Warped:
     """Sample an image at given coordinates: (U, T_θ(G)) → V (eqs. 3 to 7).
 
-    Agrees with `torch.nn.functional.grid_sample`, at kinks too, and goes further: any number of
-    spatial dimensions, integer images with `nearest`, half-precision images with a float32 grid,
-    constant fill, second derivatives and `torch.func`. A coordinate that is not finite gives the
-    fill value (0 unless given) and no gradient.
+    Agrees with `torch.nn.functional.grid_sample`, at kinks too, and goes further: any kernel in any
+    number of spatial dimensions, integer images with `nearest`, half-precision images with a
+    float32 grid, more paddings, antialiasing, second derivatives and `torch.func`. A coordinate
+    that is not finite gives the fill value (0 unless given) and no gradient.
 
     Args:
         image: U, (N, C, H, W), (N, C, D, H, W) or any number of spatial axes.
-        grid: normalised coordinates, (N, *target, ndim), x first. A batch of 1 in either image or
-            grid serves every element of the other.
-        mode: `nearest` (halves to the even pixel) or `bilinear` (linear in every dimension).
-        padding_mode: what lies outside: `zeros`, `border`, `reflection` or `constant`.
-        fill_value: a number or one per channel; only with `constant`.
+        grid: normalised coordinates, (N, *target, ndim), x first; `normalise` makes them of pixel
+            coordinates. A batch of 1 in either image or grid serves every element of the other,
+            without being copied.
+        mode: the kernel: `nearest` (halves to the even pixel), `bilinear` (linear in every
+            dimension), `bicubic`, `mitchell`, `lanczos2`, `lanczos3`, `lanczos5`, `bspline0` to
+            `bspline7` (interpolating), `gaussian`, or a `Kernel`.
+        phi: Φ, the kernel's parameters, instead of its own: a number, (P,), (N, P), or
+            (N, ndim, P) for one per axis: `bicubic` a (-0.75), `mitchell` b and c (1/3, 1/3),
+            `gaussian` the standard deviation in pixels (0.5). A tensor gets a gradient.
+        padding_mode: what lies outside, of a row of pixels `a b c d`:
+            `zeros` (0 0 a b c d 0 0), `constant` (f f a b c d f f), `border` (a a a b c d d d),
+            `reflection` (b a a b c d d c; with `align_corners` c b a b c d c b),
+            `wrap` (c d a b c d a b), or `renormalise` (no pixel: the weights inside sum to 1, and
+            the result is 0 where less than a thousandth of them is).
+        fill_value: a number or one per channel, or a tensor, which gets a gradient; only with
+            `constant`.
         align_corners: whether ±1 are the centres of the border pixels instead of their edges.
+        antialias: widen the kernel where points lie more than a pixel apart, in the direction in
+            which they do. As `interpolate(antialias=True)` for axis-aligned scales (whose bicubic
+            kernel has `phi=-0.5`). Derivatives count the widening.
+        max_shrink: how far kernels widen at most; without eager execution, their cost.
+        gradient: to the coordinates: `exact`, or in its place `straight-through` (that of bilinear
+            sampling), `linearized` or `multi-scale`, which see further; see `sampler/slopes.py`.
         backend: a backend's name, instead of the fastest that can run.
 
     Returns:
-        V, (N, C, *target), in the image's dtype.
+        V, (N, C, *target), in the image's dtype, and in channels-last format if the image is.
 
     Raises:
         InputError: a wrong shape, dtype or option, or no backend that can run it.
@@ -75,13 +100,20 @@ def sample(
             f"{tuple(grid.shape)} and {grid.dtype}; give floating coordinates (N, *target, {ndim}) "
             f"with {ndim} target axes of at least one pixel each"
         )
-    check_options(mode, padding_mode, fill_value)
+    batch = require_same_batch(image, grid, "sampling an image by grid")
+    kernel = check_options(mode, padding_mode, fill_value, max_shrink, gradient)
     fill = _as_fill(fill_value, image)
-    spec = _spec("sample", image, mode, padding_mode, align_corners)
-    chosen = dispatch.select(spec, backend, BACKENDS)
-    image, grid = _same_batch(image, grid, "grid")
+    spec, entries = _spec(
+        "sample", image, batch, kernel, phi, padding_mode, align_corners, antialias, max_shrink
+    )
+    chosen, source = dispatch.select(spec, backend, BACKENDS), image.shape[2:]
     with without_autocast(image.device):
-        return chosen.sample(spec, image, at_least_float32(grid), fill)
+        grid = at_least_float32(grid)
+        if gradient == "exact" or spec.context == "export" or not image.is_floating_point():
+            return _formatted(chosen.sample(spec, image, grid, fill, entries), image)
+        values = chosen.sample(spec, image, grid.detach(), fill, entries)
+        pixels, steps = (f(grid, source, align_corners) for f in (unnormalise, spacing))
+        return _formatted(with_slopes(gradient, spec, values, image, pixels, steps, fill), image)
 
 
 def warp(
@@ -90,10 +122,14 @@ def warp(
     transformation: Transformation,
     *,
     size: Size | None = None,
-    mode: str = "bilinear",
+    mode: str | Kernel = "bilinear",
+    phi: Phi | None = None,
     padding_mode: str = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
+    antialias: bool = False,
+    max_shrink: float = 8,
+    gradient: str = "exact",
     backend: str | None = None,
 ) -> Warped:
     """Warp an image by θ: grid and sampler in one, V_i = U(T_θ(G_i)).
@@ -108,9 +144,13 @@ def warp(
         transformation: what θ means, for instance `Affine()`.
         size: the target's (H, W) or (D, H, W); the image's own if None.
         mode: see `sample`, as for all further options.
+        phi: see `sample`.
         padding_mode: see `sample`.
         fill_value: see `sample`.
         align_corners: see `sample`.
+        antialias: see `sample`.
+        max_shrink: see `sample`.
+        gradient: see `sample`.
         backend: see `sample`.
 
     Returns:
@@ -132,23 +172,36 @@ def warp(
     """
     check_dimensions(image, transformation)
     theta = transformation.check(theta)
-    target = as_size(image.shape[2:] if size is None else size, transformation.ndim)
-    check_options(mode, padding_mode, fill_value)
+    source = image.shape[2:]
+    target = as_size(source if size is None else size, transformation.ndim)
+    batch = require_same_batch(image, theta, "sampling an image by theta")
+    kernel = check_options(mode, padding_mode, fill_value, max_shrink, gradient)
     fill = _as_fill(fill_value, image)
-    spec = _spec("warp", image, mode, padding_mode, align_corners)
+    spec, entries = _spec(
+        "warp", image, batch, kernel, phi, padding_mode, align_corners, antialias, max_shrink
+    )
     chosen = dispatch.select(spec, backend, BACKENDS)
-    image, theta = _same_batch(image, theta, "theta")
     with without_autocast(image.device):
-        return chosen.warp(spec, image, theta, transformation, target, fill)
+        if gradient == "exact" or spec.context == "export" or not image.is_floating_point():
+            values = chosen.warp(spec, image, theta, transformation, target, fill, entries)
+            return _formatted(values, image)
+        values = chosen.warp(spec, image, theta.detach(), transformation, target, fill, entries)
+        pixels, steps = (
+            f(theta, target, source, align_corners=align_corners)
+            for f in (transformation.pixels, transformation.spacing)
+        )
+        return _formatted(with_slopes(gradient, spec, values, image, pixels, steps, fill), image)
 
 
 def explain(
     image: Image,
     *,
     operation: dispatch.Operation = "warp",
-    mode: str = "bilinear",
+    mode: str | Kernel = "bilinear",
+    phi: Phi | None = None,
     padding_mode: str = "zeros",
     align_corners: bool = False,
+    antialias: bool = False,
     backend: str | None = None,
 ) -> str:
     """Say which backend runs `warp` (or `sample`) with these options, and why others do not.
@@ -163,8 +216,9 @@ def explain(
 
     """
     _check_image(image)
-    check_options(mode, padding_mode, 0 if padding_mode == "constant" else None)
-    spec = _spec(operation, image, mode, padding_mode, align_corners)
+    kernel = check_options(mode, padding_mode, 0 if padding_mode == "constant" else None)
+    batch = image.shape[0]
+    spec, _ = _spec(operation, image, batch, kernel, phi, padding_mode, align_corners, antialias, 1)
     return dispatch.report(spec, backend, BACKENDS)
 
 
@@ -189,35 +243,68 @@ def check_dimensions(image: Tensor, transformation: Transformation) -> None:
     _check_image(image)
 
 
-def check_options(mode: str, padding_mode: str, fill_value: Fill | None) -> None:
-    """Refuse an unknown name, and a fill value out of its place."""
-    if mode not in KERNELS:
-        raise InputError(f"mode {mode!r} was asked for; known modes: {', '.join(KERNELS)}")
+def check_options(
+    mode: str | Kernel,
+    padding_mode: str,
+    fill_value: Fill | None,
+    max_shrink: float = 1.0,
+    gradient: str = "exact",
+) -> Kernel:
+    """Return the kernel; refuse an unknown name, and a number out of its place."""
+    kernel = find_kernel(mode)
     if padding_mode not in PADDING_MODES:
         known = ", ".join(PADDING_MODES)
         raise InputError(f"padding_mode {padding_mode!r} was asked for; known: {known}")
     if padding_mode == "constant" and fill_value is None:
         raise InputError("padding_mode 'constant' was asked for without a fill_value; give one")
-    if isinstance(fill_value, Real) and not isfinite(fill_value):
+    if isinstance(fill_value, Real) and not abs(fill_value) < inf:  # pyright: ignore
         raise InputError(f"fill_value {fill_value} was given; give a finite number")
     if padding_mode != "constant" and fill_value is not None:
         raise InputError(
             f"fill_value was given with padding_mode {padding_mode!r}; it goes with 'constant'"
         )
+    if not isinstance(max_shrink, Real) or not 1 <= max_shrink <= _WIDEST:
+        raise InputError(f"max_shrink {max_shrink!r} was given; give a number from 1 to {_WIDEST}")
+    if gradient not in GRADIENTS:
+        raise InputError(f"gradient {gradient!r} was asked for; known: {', '.join(GRADIENTS)}")
+    return kernel
 
 
 def _spec(
-    operation: dispatch.Operation, image: Tensor, mode: str, padding_mode: str, align_corners: bool
-) -> dispatch.Spec:
-    return dispatch.Spec(
+    operation: dispatch.Operation,
+    image: Tensor,
+    batch: int,
+    kernel: Kernel,
+    phi: Phi | None,
+    padding_mode: str,
+    align_corners: bool,
+    antialias: bool,
+    max_shrink: float,
+) -> tuple[dispatch.Spec, Numbers]:
+    """Return the static facts of a call, and Φ."""
+    entries = kernel.check_phi(phi, batch, image.ndim - 2)
+    spec = dispatch.Spec(
         operation=operation,
         ndim=image.ndim - 2,
-        mode=mode,
+        kernel=kernel,
         padding_mode=padding_mode,
         align_corners=align_corners,
         dtype=image.dtype,
         device=image.device.type,
         context=context(),
+        own_phi=phi is not None or isinstance(kernel.phi, Tensor),
+        max_shrink=max_shrink if antialias else None,
+    )
+    return spec, entries
+
+
+def _formatted(values: Tensor, image: Tensor) -> Tensor:
+    """Return the values in channels-last format if the image is in it, and in no other."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(image.ndim)
+    if last is None or context() in ("export", "transform") or image.is_contiguous():
+        return values
+    return (
+        values.contiguous(memory_format=last) if image.is_contiguous(memory_format=last) else values
     )
 
 
@@ -244,14 +331,3 @@ def _as_fill(fill_value: Fill | None, image: Tensor) -> Tensor | None:
             "one number or one per channel"
         )
     return fill.expand(channels)
-
-
-def _same_batch(image: Tensor, other: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Expand whichever has a batch of 1."""
-    require_same_batch(image, other, f"sampling an image by {name}")
-    n, m = image.shape[0], other.shape[0]
-    if n == m:
-        return image, other
-    if n == 1:
-        return image.expand(m, *image.shape[1:]), other
-    return image, other.expand(n, *other.shape[1:])

@@ -65,7 +65,9 @@ def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
     """
     options = product(get_args(Operation), (2, 3), KERNELS, PADDING_MODES, (False, True), _DTYPES)
     for operation, ndim, mode, padding_mode, align_corners, dtype in options:
-        spec = Spec(operation, ndim, mode, padding_mode, align_corners, dtype, device, "eager")
+        spec = Spec(
+            operation, ndim, KERNELS[mode], padding_mode, align_corners, dtype, device, "eager"
+        )
         if dtype in backend.tolerance and not backend.why_not(spec):
             for situation in get_args(Situation):
                 if (operation, situation) != ("sample", "identity"):
@@ -121,9 +123,10 @@ def _results(
     leaves = {name: t.requires_grad_() for name, t in tensors.items() if name != constant}
     image, coordinates = (t.expand(_BATCH, *t.shape[1:]) for t in tensors.values())
     if spec.operation == "sample":
-        output = backend.sample(spec, image, coordinates, fill)
+        output = backend.sample(spec, image, coordinates, fill, spec.kernel.phi)
     else:
-        output = backend.warp(spec, image, coordinates, Affine(spec.ndim), _sizes(case)[1], fill)
+        affine, target = Affine(spec.ndim), _sizes(case)[1]
+        output = backend.warp(spec, image, coordinates, affine, target, fill, spec.kernel.phi)
     yield "values", output.detach()
 
     grads = partial(torch.autograd.grad, materialize_grads=True)

@@ -14,14 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..._types import require_same_batch
 from ...grid import Transformation
 from ...grid.regular import unnormalise
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
+from ..kernels import Numbers
 from ..padding import FILLING, move_inside
 from .reference import sample_pixels
 
-_MODES = {"bilinear": 0, "nearest": 1}  # the numbers of torch.ops.aten.grid_sampler_*d
+_MODES = {
+    "bilinear": 0,
+    "nearest": 1,
+    "bicubic": 2,
+}  # the numbers of torch.ops.aten.grid_sampler_*d
 _PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
 _FAR = 8.0  # normalised, between edges: beyond the support of any image's border pixels
 
@@ -44,17 +50,26 @@ class Aten(Backend):
             reasons.append("grid_sample knows 2-D and 3-D only")
         if not spec.dtype.is_floating_point:
             reasons.append("grid_sample takes floating images only")
-        if spec.mode not in _MODES or spec.padding_mode not in _PADDINGS:
+        if not spec.named or spec.mode not in _MODES or spec.padding_mode not in _PADDINGS:
             reasons.append("grid_sample has no such mode or padding")
+        if spec.mode == "bicubic" and spec.ndim != 2:
+            reasons.append("grid_sample is bicubic in 2-D only")
+        if spec.max_shrink is not None:
+            reasons.append("grid_sample does not antialias")
         if spec.context == "transform":
             reasons.append("grid_sample has no forward mode, and transforms need it")
         if spec.context == "compile" and spec.operation == "warp":
             reasons.append("padding to a power of two does not trace; the reference fuses anyway")
+        exact = spec.operation == "warp" and spec.context != "export"
+        if exact and spec.mode == "bicubic" and not _filling(spec):
+            reasons.append("bicubic taps outside, in exact pixels, are zeros only")
         return reasons
 
-    def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
+    def sample(
+        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    ) -> Tensor:
         """Sample at normalised coordinates."""
-        if spec.padding_mode in FILLING and not spec.align_corners:
+        if _filling(spec) and not spec.align_corners:
             return _filled(spec, image, _far_if_not_near(grid), fill)
         # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
         finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
@@ -70,14 +85,15 @@ class Aten(Backend):
         transformation: Transformation,
         size: tuple[int, ...],
         fill: Tensor | None,
+        phi: Numbers,
     ) -> Tensor:
         """Sample at T_θ(G), exact where it falls on whole pixels (but for exported graphs)."""
         if spec.context == "export":
             grid = transformation.grid(theta, size, align_corners=spec.align_corners)
-            return self.sample(spec, image, grid, fill)
+            return self.sample(spec, image, grid, fill, phi)
         source = image.shape[2:]
         pixels = transformation.pixels(theta, size, source, align_corners=spec.align_corners)
-        if spec.padding_mode not in FILLING:
+        if not _filling(spec):
             pixels = pixels.where(pixels.isfinite(), torch.nan)  # infinities would move inside
             axes = zip(pixels.unbind(-1), reversed(source), strict=True)
             moved = [move_inside(x, n, spec.padding_mode, spec.align_corners) for x, n in axes]
@@ -87,6 +103,10 @@ class Aten(Backend):
         grid = torch.addcmul(scale / 2 - 1, pixels, scale)
         exact = replace(spec, padding_mode="zeros", align_corners=False)
         return _filled(exact, image, _far_if_not_near(grid), fill, padded)
+
+
+def _filling(spec: Spec) -> bool:
+    return spec.padding_mode in FILLING
 
 
 def _far_if_not_near(grid: Tensor) -> Tensor:
@@ -109,6 +129,8 @@ def _filled(
     if padded is not None:
         missing = [p - n for p, n in zip(padded, image.shape[2:], strict=True)]
         source = F.pad(source, [n for m in reversed(missing) for n in (0, m)])
+    batch = require_same_batch(source, grid, "grid_sample")
+    source, grid = (t.expand(batch, *t.shape[1:]) for t in (source, grid))
     sampled = _grid_sample(spec, source, grid)
     if fill is not None:
         uncovered = 1 - sampled[:, -1:]
@@ -128,7 +150,7 @@ def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
 
     def reference(image: Tensor, grid: Tensor) -> Tensor:
         pixels = unnormalise(grid, image.shape[2:], spec.align_corners)
-        return sample_pixels(spec, image, pixels, None)
+        return sample_pixels(spec, image, pixels, None, spec.kernel.phi)
 
     operator = Operator(
         forward=lambda image, grid: forward(image, grid, *options),

@@ -1,22 +1,30 @@
 """Equations 3 to 7 in plain PyTorch: it defines what is correct, for every other backend.
 
-Any number of spatial dimensions, any dtype, differentiable any number of times in both modes and
-under `torch.func`. Eqs. 6 and 7 are what autograd makes of the lines below.
+Any number of spatial dimensions, any dtype, kernel and padding, differentiable any number of times
+in both modes and under `torch.func`. Eqs. 6 and 7 are what autograd makes of the lines below.
+
+Tensors per point are (N, ...) with the target flattened: (N, M), and (N, T, M) for T taps.
 """
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
+from math import ceil
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ...grid import Transformation
 from ...grid.regular import unnormalise
+from ..antialias import reach, spacing, stretch
 from ..dispatch import Backend, Spec
-from ..kernels import KERNELS
-from ..padding import move_inside
+from ..kernels import Entry, Numbers
+from ..padding import FILLING, move_inside
+from ..prefilter import coefficients
+
+_PORTION = 1 << 19  # values that antialiasing reads at once
 
 
 class Reference(Backend):
@@ -27,14 +35,18 @@ class Reference(Backend):
 
     def why_not(self, spec: Spec) -> list[str]:
         """Return the reasons against this backend."""
-        if not spec.dtype.is_floating_point and spec.mode != "nearest":
-            return ["integer images have no weighted sums: use mode='nearest'"]
-        return []
+        if spec.dtype.is_floating_point or (spec.mode == "nearest" and spec.max_shrink is None):
+            return []
+        return ["integer images have no weighted sums: use mode='nearest', not antialiased"]
 
-    def sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
+    def sample(
+        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    ) -> Tensor:
         """Sample at normalised coordinates."""
-        pixels = unnormalise(grid, image.shape[2:], spec.align_corners)
-        return sample_pixels(spec, image, pixels, fill)
+        source = image.shape[2:]
+        pixels = unnormalise(grid, source, spec.align_corners)
+        steps = None if spec.max_shrink is None else spacing(grid, source, spec.align_corners)
+        return sample_pixels(spec, image, pixels, fill, phi, steps)
 
     def warp(
         self,
@@ -44,64 +56,242 @@ class Reference(Backend):
         transformation: Transformation,
         size: tuple[int, ...],
         fill: Tensor | None,
+        phi: Numbers,
     ) -> Tensor:
         """Sample at T_θ(G), in pixels."""
-        source = image.shape[2:]
-        pixels = transformation.pixels(theta, size, source, align_corners=spec.align_corners)
-        return sample_pixels(spec, image, pixels, fill)
+        source, corners = image.shape[2:], spec.align_corners
+        pixels = transformation.pixels(theta, size, source, align_corners=corners)
+        steps = None
+        if spec.max_shrink is not None:
+            steps = transformation.spacing(theta, size, source, align_corners=corners)
+        return sample_pixels(spec, image, pixels, fill, phi, steps)
 
 
-class _Tap(NamedTuple):
-    """One pixel that the kernel visits along one axis, per target point: (N, *target) each."""
+class _Field(NamedTuple):
+    """What is sampled, and how."""
 
-    pixel: Tensor
+    spec: Spec
+    flat: Tensor  # pixels or coefficients, (N, C, source)
+    lengths: tuple[int, ...]  # (W, H[, D]), in the order of coordinates
+    margin: int
+    coverage: tuple[Tensor, ...] | None
+    phi: Numbers
+
+    def entries(self, axis: int) -> tuple[Entry, ...]:
+        """Return the entries of Φ for an axis, which broadcast with (N, T, M)."""
+        if not isinstance(self.phi, Tensor):
+            return self.phi
+        phi = self.phi[:, axis] if self.phi.ndim == 3 else self.phi
+        return tuple(entry.reshape(-1, 1, 1) for entry in phi.unbind(-1))
+
+
+class _Taps(NamedTuple):
+    """The pixels that the kernel visits along one axis, per target point: (N, T, M) each."""
+
+    read: Tensor  # the pixel that is read, which may be another
+    inside: Tensor  # 1 where it is the image's own, 0 where nothing is
+    covered: Tensor  # what is read there of an axis of ones
+
+
+class _Sums(NamedTuple):
+    """Sums over taps: of weighted values (N, C, M), of weights inside and of all (N, M)."""
+
+    values: Tensor
     inside: Tensor
-    weight: Tensor
+    total: Tensor
 
 
-def sample_pixels(spec: Spec, image: Tensor, pixels: Tensor, fill: Tensor | None) -> Tensor:
-    """Sample (N, C, *source) at pixel coordinates (N, *target, ndim): eq. 3."""
+def sample_pixels(
+    spec: Spec,
+    image: Tensor,
+    pixels: Tensor,
+    fill: Tensor | None,
+    phi: Numbers = (),
+    steps: Tensor | None = None,
+) -> Tensor:
+    """Sample (N, C, *source) at pixel coordinates (N, *target, ndim): eq. 3.
+
+    With `steps`, the spacing of the points (N, *target, ndim, ndim), antialiased.
+    """
     finite = pixels.isfinite().all(-1)  # (N, *target)
-    pixels = pixels.where(finite[..., None], 0)
-    weighted = image.dtype.is_floating_point  # integers come with `nearest`, whose weight is 1
-    work = torch.promote_types(image.dtype, pixels.dtype) if weighted else image.dtype
-    flat = image.to(work).flatten(2)  # (N, C, source)
-    outside = flat.new_zeros(1) if fill is None else fill.to(work)
-    outside = outside.reshape(1, -1, *[1] * (pixels.ndim - 2))
-
-    lengths = image.shape[:1:-1]  # (W, H[, D]), in the order of coordinates
-    axes = [_taps(spec, pixels[..., a], length) for a, length in enumerate(lengths)]
-    total = outside * 0
-    for taps in product(*axes):
-        value = _gather(flat, _flat_index(taps, lengths))
-        inside = reduce(torch.logical_and, [tap.inside for tap in taps])
-        value = value.where(inside[:, None], outside)  # (N, C, *target)
-        weight = reduce(torch.mul, [tap.weight for tap in taps])
-        total = total + (weight[:, None] * value if weighted else value)
-    return total.where(finite[:, None], outside).to(image.dtype)
+    pixels = pixels.where(finite[..., None], 0).flatten(1, -2)  # (N, M, ndim)
+    inside, target = finite.flatten(1)[:, None], finite.shape[1:]
+    outside = image.new_zeros(1, 1, 1) if fill is None else fill.reshape(1, -1, 1)
+    if not image.is_floating_point():  # `nearest`, whose weights are 1
+        sampled = _picked(_field(spec, image, ()), pixels.unbind(-1), outside)
+        return sampled.where(inside, outside).unflatten(2, target)
+    work = torch.promote_types(image.dtype, pixels.dtype)
+    pixels, outside = pixels.to(work), outside.to(work)
+    field = _field(spec, image.to(work), phi.to(work) if isinstance(phi, Tensor) else phi)
+    sampled = _filled(spec, _plain(field, pixels.unbind(-1)), outside)
+    if steps is not None:
+        steps = steps.where(finite[..., None, None], 0).flatten(1, -3).to(work)
+        sampled = _antialiased(field, pixels.unbind(-1), steps, outside, sampled)
+    return sampled.where(inside, outside).unflatten(2, target).to(image.dtype)
 
 
-def _taps(spec: Spec, x: Tensor, length: int) -> list[_Tap]:
-    kernel = KERNELS[spec.mode]
-    x = move_inside(x, length, spec.padding_mode, spec.align_corners)
-    base = kernel.base(x)
-    taps = []
-    for offset, weight in zip(kernel.offsets, kernel.weights(x - base), strict=True):
-        pixel = base.detach() + offset
-        inside = (pixel >= 0) & (pixel <= length - 1)
-        taps.append(_Tap(pixel.clamp(0, length - 1).long(), inside, weight))
-    return taps
+def _field(spec: Spec, image: Tensor, phi: Numbers) -> _Field:
+    values, margin, coverage = coefficients(
+        image, spec.kernel, spec.padding_mode, spec.align_corners
+    )
+    return _Field(spec, values.flatten(2), values.shape[:1:-1], margin, coverage, phi)
 
 
-def _flat_index(taps: Sequence[_Tap], lengths: Sequence[int]) -> Tensor:
+def _filled(spec: Spec, sums: _Sums, outside: Tensor) -> Tensor:
+    """Account for the weights outside the image, those inside and outside being 1 in all."""
+    if spec.padding_mode == "constant":  # the difference is exactly 0 inside
+        return sums.values + (sums.total - sums.inside)[:, None] * outside
+    if spec.padding_mode == "renormalise":
+        some = sums.inside > 1e-3  # as documented
+        divided = sums.values / sums.inside.where(some, 1)[:, None]
+        return divided.where(some[:, None], 0)
+    return sums.values
+
+
+def _picked(field: _Field, pixels: Sequence[Tensor], outside: Tensor) -> Tensor:
+    kernel, axes = field.spec.kernel, []
+    for axis, x in enumerate(pixels):
+        axes.append(_taps(field, axis, kernel.base(_moved(field, axis, x)), x.new_zeros(1)))
+    inside = reduce(torch.mul, [taps.inside for taps in axes])
+    values = _read(field.flat, _flat_index(field, [taps.read for taps in axes]))
+    return values.where(inside[:, None] > 0, outside[..., None])[:, :, 0]
+
+
+def _plain(field: _Field, pixels: Sequence[Tensor]) -> _Sums:
+    """Sum over the kernel's own support, an axis after the other."""
+    kernel, axes, weights = field.spec.kernel, [], []
+    for axis, x in enumerate(pixels):
+        x = _moved(field, axis, x)
+        base = kernel.base(x)
+        first, last = kernel.offsets[0], kernel.offsets[-1]
+        offsets = torch.arange(first, last + 1, dtype=x.dtype, device=x.device)
+        weight = kernel((x - base)[:, None] - offsets[:, None], field.entries(axis))
+        weights.append(_over(weight, weight.sum(1, keepdim=True)) if kernel.normalise else weight)
+        axes.append(_taps(field, axis, base, offsets))
+    inside = [w * taps.inside for w, taps in zip(weights, axes, strict=True)]
+    values = _weighted(field, inside, [taps.read for taps in axes])
+    covered = [(w * taps.covered).sum(1) for w, taps in zip(inside, axes, strict=True)]
+    return _Sums(values, reduce(torch.mul, covered), reduce(torch.mul, [w.sum(1) for w in weights]))
+
+
+def _antialiased(
+    field: _Field, pixels: Sequence[Tensor], steps: Tensor, outside: Tensor, plain: Tensor
+) -> Tensor:
+    """Sample with kernels as wide as points are apart, where that is more than a pixel."""
+    spec = field.spec
+    cap = spec.max_shrink or 1
+    stretched = stretch(steps, cap)
+    widest = reach(cap, len(pixels))
+    if spec.context == "eager":  # by values: the same sums, without their zeros
+        if not stretched.shrinks.any():
+            return plain
+        widest = stretched.reach.item()
+    sums = _stretched(field, pixels, stretched.inverse, ceil(spec.kernel.count / 2 * widest))
+    values = _over(sums.values, sums.total[:, None])
+    inside, total = _over(sums.inside, sums.total), torch.ones_like(sums.total)
+    sampled = _filled(spec, _Sums(values, inside, total), outside)
+    return sampled.where(stretched.shrinks[:, None], plain)
+
+
+def _stretched(
+    field: _Field, pixels: Sequence[Tensor], inverse: Sequence[Sequence[Tensor]], radius: int
+) -> _Sums:
+    """Sum over all taps up to `radius` away, in portions, as all would take much memory."""
+    kernel, context = field.spec.kernel, field.spec.context
+    bases = [x.round().detach() for x in pixels]
+    first = bases[0]
+    along = torch.arange(-radius, radius + 1, dtype=first.dtype, device=first.device)
+    offsets = [axis.flatten() for axis in torch.meshgrid(*[along] * len(pixels), indexing="ij")]
+
+    def portion(*chosen: Tensor) -> _Sums:
+        """Sum over some taps, given by an offset per axis each."""
+        axes = [_taps(field, axis, bases[axis], o) for axis, o in enumerate(chosen)]
+        apart = [
+            (x - base)[:, None] - o[:, None]
+            for x, base, o in zip(pixels, bases, chosen, strict=True)
+        ]
+        weight = inside = covered = torch.ones_like(apart[0])
+        for axis, taps in enumerate(axes):
+            turned = [p[:, None] * d for p, d in zip(inverse[axis], apart, strict=True)]
+            weight = weight * kernel(reduce(torch.add, turned), field.entries(axis))
+            inside, covered = inside * taps.inside, covered * taps.covered
+        within = weight * inside
+        values = _read(field.flat, _flat_index(field, [taps.read for taps in axes]))
+        return _Sums((values * within[:, None]).sum(2), (within * covered).sum(1), weight.sum(1))
+
+    if context == "compile":  # which fuses sums
+        count = len(offsets[0])
+    elif context == "export":  # sizes are not known
+        count = len(along)
+    else:
+        count = max(1, _PORTION // max(1, first.numel() * field.flat.shape[1]))
+    if context == "eager" and torch.is_grad_enabled():  # backward sums anew
+        portion = partial(checkpoint, portion, use_reentrant=False, preserve_rng_state=False)
+    starts = range(0, len(offsets[0]), count)
+    parts = (portion(*(o[k : k + count] for o in offsets)) for k in starts)
+    return reduce(lambda a, b: _Sums(*map(torch.add, a, b)), parts)
+
+
+def _moved(field: _Field, axis: int, x: Tensor) -> Tensor:
+    """Move the point itself inside for a narrow kernel, as `grid_sample` does."""
+    spec = field.spec
+    if not spec.kernel.narrow:
+        return x
+    return move_inside(x, field.lengths[axis], spec.padding_mode, spec.align_corners)
+
+
+def _taps(field: _Field, axis: int, base: Tensor, offsets: Tensor) -> _Taps:
+    spec, length = field.spec, field.lengths[axis]
+    pixel = base[:, None] + (offsets + field.margin)[:, None]
+    inside = torch.ones_like(pixel)
+    if spec.padding_mode in FILLING:
+        inside = ((pixel >= 0) & (pixel <= length - 1)).to(pixel)
+    pixel = move_inside(pixel, length, spec.padding_mode, spec.align_corners)
+    index = pixel.clamp(0, length - 1).long()
+    if field.coverage is None:
+        return _Taps(index, inside, torch.ones_like(pixel))
+    return _Taps(index, inside, field.coverage[axis][index])
+
+
+def _flat_index(field: _Field, indices: Sequence[Tensor]) -> Tensor:
     """Number the pixels of the image with x running fastest."""
-    index = taps[-1].pixel
-    for tap, length in zip(reversed(taps[:-1]), reversed(lengths[:-1]), strict=True):
-        index = index * length + tap.pixel
-    return index
+    flat = indices[-1]
+    for index, length in zip(reversed(indices[:-1]), reversed(field.lengths[:-1]), strict=True):
+        flat = flat * length + index
+    return flat
 
 
-def _gather(flat: Tensor, index: Tensor) -> Tensor:
-    """Read (N, C, source) at (N, *target) for every channel alike."""
-    spread = index.flatten(1)[:, None].expand(-1, flat.shape[1], -1)
+def _weighted(field: _Field, weights: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
+    """Sum weighted values (N, C, M): x and y at once, one tap of each further axis at a time."""
+
+    def plane(outer: tuple[int, ...]) -> Tensor:
+        chosen = [i[:, k : k + 1] for i, k in zip(indices[2:], outer, strict=True)]
+        if len(indices) == 1:
+            read = [indices[0]]
+        else:
+            read = [indices[0][:, None], indices[1][:, :, None], *(c[:, None] for c in chosen)]
+        values = _read(field.flat, _flat_index(field, read))  # (N, C, T of y, T of x, M)
+        for w in weights[:2]:
+            values = (
+                values * w.reshape(w.shape[0], 1, *[1] * (values.ndim - 4), *w.shape[1:])
+            ).sum(-2)
+        for w, k in zip(weights[2:], outer, strict=True):
+            values = values * w[:, k : k + 1]
+        return values
+
+    return reduce(torch.add, map(plane, product(*(range(w.shape[1]) for w in weights[2:]))))
+
+
+def _read(flat: Tensor, index: Tensor) -> Tensor:
+    """Read (N, C, source) at (N, ..., M) for every channel alike: (N, C, ..., M)."""
+    n, batch = index.shape[0], flat.shape[0]
+    if n != batch and batch == 1:  # one image, many grids: no copies of it
+        values = flat[0].index_select(1, index.flatten())
+        return values.unflatten(1, index.shape).movedim(1, 0)
+    spread = index.flatten(1)[:, None].expand(batch, flat.shape[1], -1)
     return flat.gather(2, spread).unflatten(2, index.shape[1:])
+
+
+def _over(a: Tensor, b: Tensor) -> Tensor:
+    """Return a / b, and 0 where b is."""
+    return (a / b.where(b != 0, 1)).where(b != 0, 0)

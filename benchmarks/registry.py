@@ -32,6 +32,6 @@ class Case:
 
 def all_cases() -> dict[str, Case]:
     """Return every case by name."""
-    from . import thin_plate_spline
+    from . import kernels, thin_plate_spline
 
-    return {case.name: case for module in (thin_plate_spline,) for case in module.CASES}
+    return {case.name: case for module in (thin_plate_spline, kernels) for case in module.CASES}

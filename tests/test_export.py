@@ -165,6 +165,30 @@ def test_modes_and_paddings(ndim, decompose, options, tmp_path):
     assert_same(path, Hidden(model), images)
 
 
+KERNELS = (
+    {"mode": "bicubic", "padding_mode": "reflection"},
+    {"mode": "lanczos3"},
+    {"mode": "bspline3", "padding_mode": "border"},
+    {"mode": "gaussian", "padding_mode": "wrap"},
+    {"mode": "bilinear", "padding_mode": "renormalise"},
+    {"antialias": True, "max_shrink": 2, "size": 8},
+)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_kernels_that_onnx_lacks(ndim, tmp_path):
+    """Gathers and sums; only bicubic in 2-D is an operator of its own."""
+    options = KERNELS if ndim == 2 else KERNELS[2:4]
+    model = Several([Affine(ndim)] * len(options))
+    for part, chosen in zip(model.parts, options, strict=True):
+        vars(part).update(chosen)
+    images = [model.show(*case, spread=0.3) for case in EVERY]
+    names = [f"output-{k}" for k in range(len(options))]
+    path = write(tmp_path, Hidden(model), images[0], outputs=names)
+    assert operators(path).count("GridSample") == (1 if ndim == 2 else 0)
+    assert_same(path, Hidden(model), images)
+
+
 def _names(options):
     return ["-".join(map(str, option)) for option in options]
 

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 
 from equality import assert_identical
 from spatial_transformers import (
+    KERNELS,
     Affine,
     Attention,
     LocalisationCNN,
@@ -43,6 +44,31 @@ def _posed(ndim=2, **options):
 
 def _image(ndim=2, n=3, dtype=torch.float32):
     return torch.randn(n, 2, *SIZE[:ndim], dtype=dtype)
+
+
+def test_options_of_the_sampler_reach_it_and_are_learned():
+    """A Φ and a fill are parameters; masks are sampled by their own kernel, never antialiased."""
+    image, fill = _image(), nn.Parameter(torch.tensor([0.5, -0.5]))
+    options = {"phi": None, "padding_mode": "constant", "antialias": True, "max_shrink": 3}
+    kernel = KERNELS["gaussian"].learnable()
+    stn = _posed(size=5, mode=kernel, fill_value=fill, **options)
+    found, theta = stn(image, return_theta=True)
+    due = warp(
+        image, theta, stn.transformation, size=5, mode="gaussian", fill_value=fill, **options
+    )
+    assert_close(found, due)
+    assert {"mode.phi", "fill_value"} <= {name for name, _ in stn.named_parameters()}
+    found.square().sum().backward()
+    assert kernel.phi.grad.any()
+    assert fill.grad.all()
+    assert "antialias=True, max_shrink=3" in repr(stn)
+    mask = torch.randint(9, (3, 1, 12, 15), dtype=torch.uint8)
+    stn.fill_value = None
+    stn.padding_mode = "zeros"
+    assert_identical(
+        stn.warp(mask, theta, mode="nearest"),
+        warp(mask, theta, stn.transformation, size=5, mode="nearest"),
+    )
 
 
 @corners

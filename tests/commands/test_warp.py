@@ -63,6 +63,13 @@ def test_scale_grows_the_picture(photo, tmp_path):
     assert abs(grown - np.asarray(expected).astype(int))[1:-1, 1:-1].max() <= 1
 
 
+def test_a_smaller_picture_is_antialiased_as_by_pillow(photo, tmp_path):
+    options = ("--size", 8, 12, "--mode", "lanczos3", "--antialias")
+    small = warp(photo, tmp_path / "o.png", *options, "--padding-mode", "renormalise")
+    due = Image.open(photo).resize((12, 8), Image.Resampling.LANCZOS)
+    assert abs(small - np.asarray(due).astype(int)).max() <= 1
+
+
 def test_all_together_compose_in_the_said_order(photo, tmp_path):
     """Growth, then turn, then translation."""
     once = warp(photo, tmp_path / "o.png", "--rotate", 90, "--translate", 5, 0, "--size", 60, 60)

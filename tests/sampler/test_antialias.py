@@ -1,4 +1,4 @@
-"""Kernels widen where points lie apart; oracles: `F.interpolate`, numpy's SVD, Fourier, by hand."""
+"""Kernels widen where points lie apart; oracles: torch, Pillow, numpy's SVD, Fourier, by hand."""
 
 import math
 from itertools import product
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch.testing import assert_close
 
 from equality import assert_identical
@@ -24,6 +25,7 @@ from spatial_transformers.sampler.antialias import spacing, stretch
 INTERPOLATE = {"bilinear": None, "bicubic": -0.5}  # whose antialiased bicubic kernel is Keys' own
 SIZES = [(16, 16), (20, 9), (63, 31), (1, 64), (100, 20), (64, 64)]
 IDENTITY = Affine().identity()[None]
+ATOL = {"rtol": 0, "atol": 1e-5}
 
 
 def _image(*size, n=1, dtype=torch.float32):
@@ -53,9 +55,6 @@ def test_scales_are_those_of_interpolate(mode, phi, size):
     assert_close(zeros.where(inside, 0), due.where(inside, 0), **ATOL)
 
 
-ATOL = {"rtol": 0, "atol": 1e-5}
-
-
 def _whole_support(support, source, target):
     """Return whether the kernel's support around each output lies inside the image."""
     axes = []
@@ -82,6 +81,31 @@ def test_gradient_is_that_of_interpolate(mode):
     weights = torch.linspace(-1, 2, due.numel(), dtype=torch.float64).reshape(due.shape)
     slopes = [torch.autograd.grad(v, image, weights)[0] for v in (found, due)]
     assert_close(*slopes, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (31, 9), (100, 48), (64, 11)])
+@pytest.mark.parametrize(
+    ("mode", "phi", "resample"),
+    [
+        ("lanczos3", None, Image.Resampling.LANCZOS),
+        ("bicubic", -0.5, Image.Resampling.BICUBIC),
+        ("bilinear", None, Image.Resampling.BILINEAR),
+    ],
+)
+def test_scales_are_those_of_pillow(mode, phi, resample, size):
+    image = _image(64, 48)[:, :1]
+    due = Image.fromarray(image[0, 0].numpy()).resize(size[::-1], resample)
+    options = {"mode": mode, "phi": phi, "padding_mode": "renormalise", "max_shrink": 64}
+    found = warp(image, IDENTITY, Affine(), size=size, antialias=True, **options)
+    assert_close(found[0, 0], torch.from_numpy(np.array(due)), rtol=0, atol=1e-5)
+
+
+def test_nearest_is_pillows_box():
+    """Whole pixels of a box are averaged; a hair's breadth keeps others off its edge."""
+    image, theta = _image(64, 48)[:, :1], IDENTITY + torch.tensor([0, 0, 1e-4, 0, 0, 1e-4])
+    found = warp(image, theta, Affine(), size=16, mode="nearest", antialias=True)
+    due = Image.fromarray(image[0, 0].numpy()).resize((16, 16), Image.Resampling.BOX)
+    assert_close(found[0, 0], torch.from_numpy(np.array(due)), **ATOL)
 
 
 @pytest.mark.parametrize("quarter", [90, 180, 270])

@@ -73,7 +73,10 @@ class Aten(Backend):
             return _filled(spec, image, _far_if_not_near(grid), fill)
         # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
         finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
-        sampled = _filled(spec, image, grid.where(finite[..., None], 0), fill)
+        grid = grid.where(finite[..., None], 0)
+        if spec.padding_mode != "reflection":  # runtimes of exported graphs overflow further out
+            grid = grid.clamp(-(2.0**20), 2.0**20)  # where nothing changes any more
+        sampled = _filled(spec, image, grid, fill)
         outside = 0 if fill is None else fill.reshape(1, -1, *[1] * spec.ndim)
         return sampled.where(finite[:, None], outside)
 

@@ -56,8 +56,8 @@ class Kernel(nn.Module):
         ...     return torch.exp(-rate * distance.abs())
         >>> kernel = Kernel(exponential, support=2, phi=nn.Parameter(torch.tensor([3.0])))
         >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
-        >>> sample(image, torch.zeros(1, 1, 1, 2), mode=kernel)
-        tensor([[[[7.5000]]]], grad_fn=<ToCopyBackward0>)
+        >>> sample(image, torch.zeros(1, 1, 1, 2), mode=kernel).item()
+        7.5
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3, eq. 3.
 

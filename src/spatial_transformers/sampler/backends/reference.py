@@ -6,11 +6,11 @@ in both modes and under `torch.func`. Eqs. 6 and 7 are what autograd makes of th
 Tensors per point are (N, ...) with the target flattened: (N, M), and (N, T, M) for T taps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial, reduce
 from itertools import product
 from math import ceil
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -20,9 +20,11 @@ from ...grid import Transformation
 from ...grid.regular import unnormalise
 from ..antialias import reach, spacing, stretch
 from ..dispatch import Backend, Spec
-from ..kernels import Entry, Numbers
+from ..kernels import Entry, Kernel, Numbers
 from ..padding import FILLING, move_inside
 from ..prefilter import coefficients
+
+_Result = TypeVar("_Result")
 
 _PORTION = 1 << 19  # values that antialiasing reads at once
 
@@ -165,13 +167,18 @@ def _plain(field: _Field, pixels: Sequence[Tensor]) -> _Sums:
         base = kernel.base(x)
         first, last = kernel.offsets[0], kernel.offsets[-1]
         offsets = torch.arange(first, last + 1, dtype=x.dtype, device=x.device)
-        weight = kernel((x - base)[:, None] - offsets[:, None], field.entries(axis))
-        weights.append(_over(weight, weight.sum(1, keepdim=True)) if kernel.normalise else weight)
+        distance = (x - base)[:, None] - offsets[:, None]
+        weights.append(_kept_small(field, _normalised)(kernel, distance, field.entries(axis)))
         axes.append(_taps(field, axis, base, offsets))
     inside = [w * taps.inside for w, taps in zip(weights, axes, strict=True)]
     values = _weighted(field, inside, [taps.read for taps in axes])
     covered = [(w * taps.covered).sum(1) for w, taps in zip(inside, axes, strict=True)]
     return _Sums(values, reduce(torch.mul, covered), reduce(torch.mul, [w.sum(1) for w in weights]))
+
+
+def _normalised(kernel: Kernel, distance: Tensor, entries: tuple[Entry, ...]) -> Tensor:
+    weight = kernel(distance, entries)
+    return _over(weight, weight.sum(1, keepdim=True)) if kernel.normalise else weight
 
 
 def _antialiased(
@@ -225,11 +232,18 @@ def _stretched(
         count = len(along)
     else:
         count = max(1, _PORTION // max(1, first.numel() * field.flat.shape[1]))
-    if context == "eager" and torch.is_grad_enabled():  # backward sums anew
-        portion = partial(checkpoint, portion, use_reentrant=False, preserve_rng_state=False)
+    portion = _kept_small(field, portion)
     starts = range(0, len(offsets[0]), count)
     parts = (portion(*(o[k : k + count] for o in offsets)) for k in starts)
     return reduce(lambda a, b: _Sums(*map(torch.add, a, b)), parts)
+
+
+def _kept_small(field: _Field, function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let backward compute anew what it needs of many taps, in place of keeping it."""
+    wide = field.spec.kernel.count > 2 or field.spec.max_shrink is not None
+    if not wide or field.spec.context != "eager" or not torch.is_grad_enabled():
+        return function
+    return partial(checkpoint, function, use_reentrant=False, preserve_rng_state=False)
 
 
 def _moved(field: _Field, axis: int, x: Tensor) -> Tensor:
@@ -262,24 +276,18 @@ def _flat_index(field: _Field, indices: Sequence[Tensor]) -> Tensor:
 
 
 def _weighted(field: _Field, weights: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
-    """Sum weighted values (N, C, M): x and y at once, one tap of each further axis at a time."""
+    """Sum weighted values (N, C, M), the taps of x at once, as all would take much memory."""
 
-    def plane(outer: tuple[int, ...]) -> Tensor:
-        chosen = [i[:, k : k + 1] for i, k in zip(indices[2:], outer, strict=True)]
-        if len(indices) == 1:
-            read = [indices[0]]
-        else:
-            read = [indices[0][:, None], indices[1][:, :, None], *(c[:, None] for c in chosen)]
-        values = _read(field.flat, _flat_index(field, read))  # (N, C, T of y, T of x, M)
-        for w in weights[:2]:
-            values = (
-                values * w.reshape(w.shape[0], 1, *[1] * (values.ndim - 4), *w.shape[1:])
-            ).sum(-2)
-        for w, k in zip(weights[2:], outer, strict=True):
+    def row(outer: tuple[int, ...]) -> Tensor:
+        chosen = [i[:, k : k + 1] for i, k in zip(indices[1:], outer, strict=True)]
+        values = _read(field.flat, _flat_index(field, [indices[0], *chosen]))  # (N, C, T, M)
+        values = (values * weights[0][:, None]).sum(2)
+        for w, k in zip(weights[1:], outer, strict=True):
             values = values * w[:, k : k + 1]
         return values
 
-    return reduce(torch.add, map(plane, product(*(range(w.shape[1]) for w in weights[2:]))))
+    row = _kept_small(field, row)
+    return reduce(torch.add, map(row, product(*(range(w.shape[1]) for w in weights[1:]))))
 
 
 def _read(flat: Tensor, index: Tensor) -> Tensor:

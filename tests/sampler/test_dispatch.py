@@ -169,7 +169,9 @@ def test_nothing_can():
         "padding zeros, align_corners, context eager:"
     )
     assert [reason.split(":")[0].strip() for reason in reasons] == list(NAMES)
-    assert "  reference: integer images have no weighted sums: use mode='nearest'" in reasons
+    assert (
+        "  reference: integer images have no weighted sums: use mode='nearest', not antialiased"
+    ) in reasons
     assert not any("can run" in reason for reason in reasons)
 
 

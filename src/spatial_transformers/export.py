@@ -25,9 +25,8 @@ Dynamic: TypeAlias = Literal["all", "batch", "none"]
 
 OPSET = 20  # the first whose GridSample takes volumes
 _AXES = ("depth", "height", "width")
-_LARGEST = (
-    2**31 - 2**24
-)  # bytes in one ONNX file: its format ends at 2 GiB, less room for the graph
+# bytes of weights in one ONNX file: its format ends at 2 GiB, less room for the graph
+_LARGEST = 2**31 - 2**24
 _SAMPLERS = ("grid_sampler", "grid_sampler_2d", "grid_sampler_3d")
 
 

@@ -1,6 +1,7 @@
 """The sampler's public functions (section 3.3): check, select a backend, run it."""
 
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from numbers import Real
 from typing import TypeAlias
@@ -112,7 +113,8 @@ def sample(
         if gradient == "exact" or spec.context == "export" or not image.is_floating_point():
             return _formatted(chosen.sample(spec, image, grid, fill, entries), image)
         values = chosen.sample(spec, image, grid.detach(), fill, entries)
-        pixels, steps = (f(grid, source, align_corners) for f in (unnormalise, spacing))
+        pixels = unnormalise(grid, source, align_corners)
+        steps = partial(spacing, grid, source, align_corners)
         return _formatted(with_slopes(gradient, spec, values, image, pixels, steps, fill), image)
 
 
@@ -186,10 +188,8 @@ def warp(
             values = chosen.warp(spec, image, theta, transformation, target, fill, entries)
             return _formatted(values, image)
         values = chosen.warp(spec, image, theta.detach(), transformation, target, fill, entries)
-        pixels, steps = (
-            f(theta, target, source, align_corners=align_corners)
-            for f in (transformation.pixels, transformation.spacing)
-        )
+        pixels = transformation.pixels(theta, target, source, align_corners=align_corners)
+        steps = partial(transformation.spacing, theta, target, source, align_corners=align_corners)
         return _formatted(with_slopes(gradient, spec, values, image, pixels, steps, fill), image)
 
 

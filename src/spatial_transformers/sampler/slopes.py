@@ -12,6 +12,7 @@ gets no help from it, and `nearest` has no slope at all.
 Slopes are constants to whatever differentiates them: second derivatives are 0.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 
@@ -35,12 +36,12 @@ def with_slopes(
     values: Tensor,
     image: Tensor,
     pixels: Tensor,
-    steps: Tensor,
+    steps: Callable[[], Tensor],
     fill: Tensor | None,
 ) -> Tensor:
     """Return values (N, C, *target) that change with pixel coordinates by the slopes asked for.
 
-    `steps` (N, *target, ndim, ndim) is the spacing of the points in source pixels.
+    `steps` computes the spacing of the points in source pixels (N, *target, ndim, ndim).
     """
     finite = pixels.isfinite().all(-1, keepdim=True)
     pixels = pixels.where(finite, 0)
@@ -48,7 +49,7 @@ def with_slopes(
     fill = None if fill is None else fill.detach()
     spec = replace(spec, kernel=KERNELS["bilinear"], own_phi=False, max_shrink=None)
     if gradient == "linearized":
-        slopes = _of_plane(spec, image, fixed, steps.detach(), fill)
+        slopes = _of_plane(spec, image, fixed, steps().detach(), fill)
     elif gradient == "multi-scale":
         slopes = _of_pyramid(spec, image, fixed, fill)
     else:

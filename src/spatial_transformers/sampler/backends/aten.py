@@ -23,11 +23,8 @@ from ..kernels import Numbers
 from ..padding import FILLING, move_inside
 from .reference import sample_pixels
 
-_MODES = {
-    "bilinear": 0,
-    "nearest": 1,
-    "bicubic": 2,
-}  # the numbers of torch.ops.aten.grid_sampler_*d
+# the numbers of torch.ops.aten.grid_sampler_*d
+_MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
 _PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
 _FAR = 8.0  # normalised, between edges: beyond the support of any image's border pixels
 
@@ -61,7 +58,7 @@ class Aten(Backend):
         if spec.context == "compile" and spec.operation == "warp":
             reasons.append("padding to a power of two does not trace; the reference fuses anyway")
         exact = spec.operation == "warp" and spec.context != "export"
-        if exact and spec.mode == "bicubic" and not _filling(spec):
+        if exact and spec.mode == "bicubic" and spec.padding_mode not in FILLING:
             reasons.append("bicubic taps outside, in exact pixels, are zeros only")
         return reasons
 
@@ -69,7 +66,7 @@ class Aten(Backend):
         self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
         """Sample at normalised coordinates."""
-        if _filling(spec) and not spec.align_corners:
+        if spec.padding_mode in FILLING and not spec.align_corners:
             return _filled(spec, image, _far_if_not_near(grid), fill)
         # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
         finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
@@ -96,7 +93,7 @@ class Aten(Backend):
             return self.sample(spec, image, grid, fill, phi)
         source = image.shape[2:]
         pixels = transformation.pixels(theta, size, source, align_corners=spec.align_corners)
-        if not _filling(spec):
+        if spec.padding_mode not in FILLING:
             pixels = pixels.where(pixels.isfinite(), torch.nan)  # infinities would move inside
             axes = zip(pixels.unbind(-1), reversed(source), strict=True)
             moved = [move_inside(x, n, spec.padding_mode, spec.align_corners) for x, n in axes]
@@ -106,10 +103,6 @@ class Aten(Backend):
         grid = torch.addcmul(scale / 2 - 1, pixels, scale)
         exact = replace(spec, padding_mode="zeros", align_corners=False)
         return _filled(exact, image, _far_if_not_near(grid), fill, padded)
-
-
-def _filling(spec: Spec) -> bool:
-    return spec.padding_mode in FILLING
 
 
 def _far_if_not_near(grid: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 # make demo: the main job; make test: the suite; make test-all: with every slow compilation too;
 # make check: style, types, house rules; make format, make api: renew what they check.
+# make bench: measure against others, and renew the tables of docs/; continues where it was stopped.
 # Each makes the environment it needs in .venv, with the versions of constraints.txt.
 
 PYTHON ?= python3
@@ -7,9 +8,9 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses auto
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-all check format api clean
+.PHONY: help demo test test-all check format api bench clean
 help:
-	@sed -n '1,3s/^# //p' Makefile
+	@sed -n '1,4s/^# //p' Makefile
 
 demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
@@ -32,6 +33,14 @@ format: .venv/dev.stamp
 api: .venv/dev.stamp
 	$(BIN)/python tests/test_house.py
 
+bench: MEASURED = runs/bench/$(shell git describe --always --dirty --exclude '*')
+bench: .venv/bench.stamp
+	$(BIN)/stn bench shapes sizes peers splines --json $(MEASURED)/performance.json
+	$(BIN)/stn bench thin-plate-spline --json $(MEASURED)/thin-plate-spline.json
+	$(BIN)/stn bench kernels --repeats 7 --json $(MEASURED)/kernels.json
+	cp $(MEASURED)/*.json docs/results/
+	$(BIN)/python docs/renew_tables.py
+
 clean:
 	rm -rf .venv runs
 
@@ -45,3 +54,7 @@ clean:
 .venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ .venv/demo.stamp
+
+.venv/bench.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(INSTALL) --editable '.[bench]'
+	@touch $@

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.kernels import tables
 
 from spatial_transformers import (
     FAMILIES,
@@ -17,6 +16,8 @@ from spatial_transformers import (
     make_transformation,
     warp,
 )
+from spatial_transformers.benchmarks.registry import all_cases, groups
+from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.sampler.padding import PADDING_MODES
 from spatial_transformers.sampler.slopes import GRADIENTS
 
@@ -144,11 +145,64 @@ def test_the_kernel_example_runs(capsys):
     assert "grid_sample has no such mode or padding" in capsys.readouterr().out
 
 
-def test_the_costs_are_those_of_the_committed_results():
-    found = json.loads((DOCS / "results" / "kernels.json").read_text())
-    assert tables(found) in KERNEL_PAGE.read_text()
-    for case in found["cases"][:2]:
-        assert set(KERNELS) <= {"bilinear", *case["rivals"]}
+def results(name):
+    return json.loads((DOCS / "results" / f"{name}.json").read_text())
+
+
+MEASURED = {
+    "performance": ("shapes", "sizes", "peers", "splines"),
+    "kernels": ("kernels",),
+    "thin-plate-spline": ("thin-plate-spline",),
+}
+
+
+@pytest.mark.parametrize("page", ["performance.md", "choose/kernel.md"])
+def test_tables_of_times_are_those_of_the_committed_results(page):
+    text = (DOCS / page).read_text()
+    assert renewed(text, results) == text
+    assert text.count("<!-- table: ") == text.count("<!-- end -->") > 1
+    assert (
+        renewed(text, lambda name: {**results(name), "rows": results(name)["rows"][::-1]}) != text
+    )
+
+
+def test_the_page_on_performance_shows_every_group():
+    shown = re.findall("<!-- table: performance (.*) -->", (DOCS / "performance.md").read_text())
+    assert {*MEASURED["performance"], "where", "absent"} <= set(shown) <= set(TABLES)
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_results_are_of_the_registrys_cases(name):
+    found = results(name)
+    known = [case for group in MEASURED[name] for case in groups()[group].values()]
+    rivals = {(c.name, r.name): r for c in known for r in c.rivals}
+    for row in found["rows"]:
+        rival = rivals[row["case"], row["rival"]]
+        assert row["pass"] in rival.passes
+        assert row["equal_to"] == rival.equal_to
+        assert row["verified"] is (True if rival.equal_to else None)
+
+
+def test_results_have_every_case_of_the_page_on_performance():
+    found = results("performance")
+    measured = {(f["case"], f["pass"]) for name in ("rows", "absent") for f in found[name]}
+    known = [groups()[group].values() for group in MEASURED["performance"]]
+    assert measured == {(case.name, w) for cases in known for case in cases for w in case.passes}
+    assert not found["quick"]
+
+
+def test_results_have_every_kernel():
+    rows = [row for row in results("kernels")["rows"] if row["case"] == "kernels-turned"]
+    for which in ("forward", "forward+backward"):
+        assert set(KERNELS) <= {"bilinear", *(r["rival"] for r in rows if r["pass"] == which)}
+
+
+@pytest.mark.parametrize("page", ["performance.md", "choose/kernel.md", "choose/transformation.md"])
+def test_pages_name_cases_that_there_are(page):
+    commands = re.findall(r"stn bench ([^\n`#-][^\n`#]*)", (DOCS / page).read_text())
+    for name in " ".join(commands).split():
+        if not name.isdigit() and "/" not in name and not name.startswith("--"):
+            assert name in {**all_cases(), **groups()}, name
 
 
 def far_slopes(gradient, loss):

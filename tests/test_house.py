@@ -20,6 +20,7 @@ SNAPSHOT = Path(__file__).with_name("api.txt")
 #: A module imports from its own layer's folder and from those further down only.
 LAYERS = (
     ("commands",),
+    ("benchmarks",),
     ("experiments",),
     ("export",),
     ("arrangements",),
@@ -141,7 +142,7 @@ def test_public_api_is_the_snapshot():
 def test_importing_the_package_imports_no_extra():
     extras = (
         "lightning matplotlib PIL sklearn safetensors tensorboard onnx onnxscript onnxruntime "
-        "triton beartype scipy"
+        "triton beartype scipy kornia cv2 interpol"
     )
     code = f"import sys, {NAME}; print([m for m in {extras.split()} if m in sys.modules])"
     loaded = subprocess.run(

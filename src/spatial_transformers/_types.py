@@ -26,9 +26,10 @@ def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:
     return m if n == 1 else n
 
 
-def require_tensor(given: object, asked: str) -> None:
+def require_tensor(given: object, asked: object, what: str = "") -> None:
     """Refuse lists and arrays of other libraries."""
     if not isinstance(given, Tensor):
+        asked = f"{asked} as {what}" if what else asked
         raise InputError(f"{asked} was given a {type(given).__name__}; give a tensor of torch")
 
 

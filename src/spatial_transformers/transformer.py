@@ -8,7 +8,7 @@ from ._types import Image, InputError, Size, Theta, Warped
 from .grid import Transformation
 from .grid.regular import as_size
 from .sampler.kernels import Kernel, Phi
-from .sampler.sample import Fill, check_dimensions, check_options, warp
+from .sampler.sample import Fill, check_dimensions, check_fill, check_options, warp
 
 
 class SpatialTransformer(nn.Module):
@@ -77,7 +77,8 @@ class SpatialTransformer(nn.Module):
         backend: str | None = None,
     ):
         super().__init__()
-        check_options(mode, padding_mode, fill_value, max_shrink, gradient)
+        check_fill(fill_value, padding_mode)
+        check_options(mode, padding_mode, max_shrink, gradient)
         self.localisation = localisation
         self.transformation = transformation
         self.size = None if size is None else as_size(size, transformation.ndim)

@@ -76,6 +76,11 @@ class Affine(Homogeneous):
         shears = tuple(f"k{a}{b}" for i, a in enumerate(axes) for b in axes[i + 1 :])
         return (*rotation_entries(self.ndim), *scales, *shears, *translations)
 
+    @property
+    def num_parameters(self) -> int:
+        """P, the width of θ."""
+        return self.ndim * (self.ndim + 1)
+
     def identity(self) -> Float[Tensor, "P"]:
         """Return the identity matrix and no translation."""
         if self._is_matrix:

@@ -203,7 +203,7 @@ class Transformation(nn.Module, ABC):
             InputError: if θ is not a floating (N, P) tensor.
 
         """
-        require_tensor(theta, f"{self} as theta")
+        require_tensor(theta, self, "theta")
         if theta.ndim != 2 or theta.shape[1] != self.num_parameters:
             raise InputError(
                 f"{self} was given theta of shape {tuple(theta.shape)}; give (N, "
@@ -247,7 +247,7 @@ class Transformation(nn.Module, ABC):
     def _checked(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Check θ and points, and give both the same batch."""
         theta = self.check(theta)
-        require_tensor(points, f"{self} as points")
+        require_tensor(points, self, "points")
         if points.ndim != 3 or points.shape[-1] != self.ndim:
             raise InputError(
                 f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"

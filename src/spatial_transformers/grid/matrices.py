@@ -171,7 +171,7 @@ def invert(matrix: Matrix, asked: str | None) -> Matrix:
 
 def _floating(matrix: Tensor, asked: str) -> Tensor:
     """Return square matrices in float32 or better."""
-    require_tensor(matrix, f"{asked} as matrices")
+    require_tensor(matrix, asked, "matrices")
     if not matrix.is_floating_point():
         raise InputError(f"{asked} was given a {matrix.dtype} matrix; give a floating dtype")
     return at_least_float32(square(matrix))

@@ -144,6 +144,8 @@ def as_size(size: Size, ndim: int) -> tuple[int, ...]:
 
 
 def _is_count(n: Any) -> bool:
+    if type(n) is int:  # by far the most common, and quicker to tell
+        return n > 0
     if isinstance(n, bool) or not isinstance(n, (Integral, torch.SymInt)):
         return False
     return bool(n > 0)  # pyright: ignore[reportOperatorIssue]

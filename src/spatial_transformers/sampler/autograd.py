@@ -22,7 +22,7 @@ class Operator(NamedTuple):
 
 class _Differentiable(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, operator: Operator, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, operator: Operator, *tensors: Tensor | None) -> Tensor:
         ctx.operator = operator
         ctx.save_for_backward(*tensors)
         return operator.forward(*tensors)
@@ -39,13 +39,15 @@ def _through_reference(
     reference: Callable[..., Tensor],
     grad: Tensor,
     needed: Sequence[bool],
-    tensors: Sequence[Tensor],
+    tensors: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    inputs = [t for t, need in zip(tensors, needed, strict=True) if need]
+    inputs = [t for t, need in zip(tensors, needed, strict=True) if need and t is not None]
     found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=True))
     return [next(found) if need else None for need in needed]
 
 
-def run(operator: Operator, *tensors: Tensor) -> Tensor:
-    """Run the operator, recorded for autograd."""
+def run(operator: Operator, *tensors: Tensor | None) -> Tensor:
+    """Run the operator, recorded for autograd where a tensor needs it."""
+    if not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in tensors):
+        return operator.forward(*tensors)
     return _Differentiable.apply(operator, *tensors)  # type: ignore[return-value]

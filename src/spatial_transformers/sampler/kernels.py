@@ -130,6 +130,8 @@ class Kernel(nn.Module):
             InputError: for a wrong shape, naming it.
 
         """
+        if phi is None and not isinstance(self.phi, Tensor):
+            return self.phi
         given = self.phi if phi is None else phi
         given = given if isinstance(given, Tensor) else _numbers(given)
         shape = given.shape if isinstance(given, Tensor) else (len(given),)

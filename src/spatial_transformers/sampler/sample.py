@@ -1,22 +1,22 @@
 """The sampler's public functions (section 3.3): check, select a backend, run it."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from .._context import at_least_float32, context, without_autocast
+from .._context import Context, at_least_float32, context, without_autocast
 from .._types import Grid, Image, InputError, Size, Theta, Warped, require_same_batch
 from ..grid import Transformation
 from ..grid.regular import as_size, unnormalise
 from . import dispatch
 from .antialias import spacing
 from .backends import BACKENDS
-from .kernels import Kernel, Numbers, Phi, find_kernel
+from .kernels import Kernel, Phi, find_kernel
 from .padding import PADDING_MODES
 from .slopes import GRADIENTS, with_slopes
 
@@ -102,12 +102,11 @@ def sample(
             f"with {ndim} target axes of at least one pixel each"
         )
     batch = require_same_batch(image, grid, "sampling an image by grid")
-    kernel = check_options(mode, padding_mode, fill_value, max_shrink, gradient)
-    fill = _as_fill(fill_value, image)
-    spec, entries = _spec(
-        "sample", image, batch, kernel, phi, padding_mode, align_corners, antialias, max_shrink
-    )
-    chosen, source = dispatch.select(spec, backend, BACKENDS), image.shape[2:]
+    check_fill(fill_value, padding_mode)
+    fill, source = _as_fill(fill_value, image), image.shape[2:]
+    named = (mode, phi is not None, padding_mode, align_corners, antialias, max_shrink, gradient)
+    spec, chosen = _resolve("sample", image, named, backend)
+    entries = spec.kernel.check_phi(phi, batch, ndim)
     with without_autocast(image.device):
         grid = at_least_float32(grid)
         if gradient == "exact" or spec.context == "export" or not image.is_floating_point():
@@ -177,12 +176,11 @@ def warp(
     source = image.shape[2:]
     target = as_size(source if size is None else size, transformation.ndim)
     batch = require_same_batch(image, theta, "sampling an image by theta")
-    kernel = check_options(mode, padding_mode, fill_value, max_shrink, gradient)
+    check_fill(fill_value, padding_mode)
     fill = _as_fill(fill_value, image)
-    spec, entries = _spec(
-        "warp", image, batch, kernel, phi, padding_mode, align_corners, antialias, max_shrink
-    )
-    chosen = dispatch.select(spec, backend, BACKENDS)
+    named = (mode, phi is not None, padding_mode, align_corners, antialias, max_shrink, gradient)
+    spec, chosen = _resolve("warp", image, named, backend)
+    entries = spec.kernel.check_phi(phi, batch, transformation.ndim)
     with without_autocast(image.device):
         if gradient == "exact" or spec.context == "export" or not image.is_floating_point():
             values = chosen.warp(spec, image, theta, transformation, target, fill, entries)
@@ -216,9 +214,8 @@ def explain(
 
     """
     _check_image(image)
-    kernel = check_options(mode, padding_mode, 0 if padding_mode == "constant" else None)
-    batch = image.shape[0]
-    spec, _ = _spec(operation, image, batch, kernel, phi, padding_mode, align_corners, antialias, 1)
+    named = (mode, phi is not None, padding_mode, align_corners, antialias, 1.0)
+    spec = _spec(operation, image.ndim - 2, image.dtype, image.device.type, context(), *named)
     return dispatch.report(spec, backend, BACKENDS)
 
 
@@ -243,26 +240,28 @@ def check_dimensions(image: Tensor, transformation: Transformation) -> None:
     _check_image(image)
 
 
+def check_fill(fill_value: Fill | None, padding_mode: str) -> None:
+    """Refuse a fill that the padding does not take, and one that it lacks."""
+    if fill_value is None:
+        if padding_mode == "constant":
+            raise InputError("padding_mode 'constant' was asked for without a fill_value; give one")
+        return
+    if isinstance(fill_value, Real) and not abs(fill_value) < inf:  # pyright: ignore
+        raise InputError(f"fill_value {fill_value} was given; give a finite number")
+    if padding_mode != "constant":
+        raise InputError(
+            f"fill_value was given with padding_mode {padding_mode!r}; it goes with 'constant'"
+        )
+
+
 def check_options(
-    mode: str | Kernel,
-    padding_mode: str,
-    fill_value: Fill | None,
-    max_shrink: float = 1.0,
-    gradient: str = "exact",
+    mode: str | Kernel, padding_mode: str, max_shrink: float = 1.0, gradient: str = "exact"
 ) -> Kernel:
     """Return the kernel; refuse an unknown name, and a number out of its place."""
     kernel = find_kernel(mode)
     if padding_mode not in PADDING_MODES:
         known = ", ".join(PADDING_MODES)
         raise InputError(f"padding_mode {padding_mode!r} was asked for; known: {known}")
-    if padding_mode == "constant" and fill_value is None:
-        raise InputError("padding_mode 'constant' was asked for without a fill_value; give one")
-    if isinstance(fill_value, Real) and not abs(fill_value) < inf:  # pyright: ignore
-        raise InputError(f"fill_value {fill_value} was given; give a finite number")
-    if padding_mode != "constant" and fill_value is not None:
-        raise InputError(
-            f"fill_value was given with padding_mode {padding_mode!r}; it goes with 'constant'"
-        )
     if not isinstance(max_shrink, Real) or not 1 <= max_shrink <= _WIDEST:
         raise InputError(f"max_shrink {max_shrink!r} was given; give a number from 1 to {_WIDEST}")
     if gradient not in GRADIENTS:
@@ -270,32 +269,56 @@ def check_options(
     return kernel
 
 
+def _resolve(
+    operation: dispatch.Operation, image: Tensor, named: tuple[Any, ...], backend: str | None
+) -> tuple[dispatch.Spec, dispatch.Backend]:
+    """Check the options and choose a backend, once for all calls that are alike."""
+    surrounding = context()
+    facts = (operation, image.ndim - 2, image.dtype, image.device.type, surrounding)
+    remember = surrounding == "eager" and isinstance(named[0], str)
+    resolve = _resolved if remember else _resolved.__wrapped__
+    return resolve(facts, named, backend, BACKENDS)
+
+
+@lru_cache(maxsize=1024)
+def _resolved(
+    facts: tuple[Any, ...],
+    named: tuple[Any, ...],
+    backend: str | None,
+    backends: tuple[dispatch.Backend, ...],
+) -> tuple[dispatch.Spec, dispatch.Backend]:
+    spec = _spec(*facts, *named)
+    return spec, dispatch.select(spec, backend, backends)
+
+
 def _spec(
     operation: dispatch.Operation,
-    image: Tensor,
-    batch: int,
-    kernel: Kernel,
-    phi: Phi | None,
+    ndim: int,
+    dtype: torch.dtype,
+    device: str,
+    surrounding: Context,
+    mode: str | Kernel,
+    own_phi: bool,
     padding_mode: str,
     align_corners: bool,
     antialias: bool,
     max_shrink: float,
-) -> tuple[dispatch.Spec, Numbers]:
-    """Return the static facts of a call, and Φ."""
-    entries = kernel.check_phi(phi, batch, image.ndim - 2)
-    spec = dispatch.Spec(
+    gradient: str = "exact",
+) -> dispatch.Spec:
+    """Check the options of a call and return its static facts."""
+    kernel = check_options(mode, padding_mode, max_shrink, gradient)
+    return dispatch.Spec(
         operation=operation,
-        ndim=image.ndim - 2,
+        ndim=ndim,
         kernel=kernel,
         padding_mode=padding_mode,
         align_corners=align_corners,
-        dtype=image.dtype,
-        device=image.device.type,
-        context=context(),
-        own_phi=phi is not None or isinstance(kernel.phi, Tensor),
+        dtype=dtype,
+        device=device,
+        context=surrounding,
+        own_phi=own_phi or isinstance(kernel.phi, Tensor),
         max_shrink=max_shrink if antialias else None,
     )
-    return spec, entries
 
 
 def _formatted(values: Tensor, image: Tensor) -> Tensor:

@@ -2,6 +2,12 @@
 
 from ..dispatch import Backend
 from .aten import Aten
+from .cpu import Cpu
+from .fused import Fused, register
 from .reference import Reference
 
-BACKENDS: tuple[Backend, ...] = (Aten(), Reference())
+BACKENDS: tuple[Backend, ...] = (Cpu(), Aten(), Reference())
+
+for backend in BACKENDS:
+    if isinstance(backend, Fused):
+        register(backend)

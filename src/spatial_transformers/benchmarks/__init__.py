@@ -1,4 +1,4 @@
-"""Speed and memory against others: `python -m benchmarks`, from the root of the repository."""
+"""Speed and memory against others, which must first give the same result: `stn bench`."""
 
 import os
 

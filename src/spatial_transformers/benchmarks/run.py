@@ -1,0 +1,92 @@
+"""Measure cases one after the other, and keep what was found after each."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from .. import InputError
+from . import machine
+from .equality import UnequalError
+from .measure import Found, measure
+from .progress import Progress
+from .registry import Case, all_cases, find
+from .results import Results
+from .tables import lines
+
+REPEATS, QUICK = 15, 5
+
+
+def bench(
+    names: Sequence[str],
+    *,
+    quick: bool = False,
+    device: str = "cpu",
+    repeats: int | None = None,
+    threads: int | None = None,
+    path: Path | None = None,
+) -> int:
+    """Measure, print a line per row, and return how many cases were found unequal.
+
+    Raises:
+        InputError: for what cannot be measured here.
+
+    """
+    where = _device(device)
+    cases = _chosen(names, where, quick)
+    repeats = (QUICK if quick else REPEATS) if repeats is None else repeats
+    if repeats < 1 or (threads is not None and threads < 1):
+        raise InputError(f"{repeats} repeats and {threads} threads were asked for; give 1 or more")
+    with _threads(threads):
+        configuration = {**machine.facts(where), "repeats": repeats, "quick": quick}
+        results = Results(configuration, path)
+        todo = [(c, w) for c in cases for w in c.passes if not results.has(c.name, w)]
+        measure_one = partial(measure, device=where, repeats=repeats, compiles=not quick)
+        return _measure_all(todo, measure_one, results)
+
+
+def _measure_all(
+    todo: Sequence[tuple[Case, str]], measure_one: Callable[[Case, str], Found], results: Results
+) -> int:
+    """Keep and print what is found; return how many cases were unequal."""
+    failed = 0
+    with Progress(len(todo)) as progress:
+        for case, which in todo:
+            progress.show(f"{case.name}, {which}")
+            try:
+                found = measure_one(case, which)
+            except UnequalError as error:
+                failed += 1
+                progress.print(str(error), sys.stderr)
+            else:
+                results.add(found)
+                progress.print("\n".join(lines(found)))
+    return failed
+
+
+def _chosen(names: Sequence[str], device: torch.device, quick: bool) -> list[Case]:
+    """Return the cases of these names, or without names all that there is time for."""
+    cases = find(names) if names else [c for c in all_cases().values() if c.quick or not quick]
+    fits = [case for case in cases if case.device in ("", device.type)]
+    if not fits:
+        raise InputError(f"{', '.join(names)}: not for {device.type}; give --device cuda")
+    return fits
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device cuda was asked for; this torch finds none here")
+    return torch.device(name)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,46 @@
+"""Time the library against others, once they are verified equal.
+
+Examples:
+  stn bench --quick
+  stn bench shapes size-1x1x8x8 --json runs/bench.json
+  stn bench --device cuda --json runs/bench-cuda.json
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is measured, where, how often, and the file of results."""
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="a case or a group (all of them)")
+    parser.add_argument("--quick", action="store_true", help="few cases and repeats, no compiling")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
+    parser.add_argument("--repeats", type=int, help="timings of each contender (15, or 5)")
+    parser.add_argument("--threads", type=int, help="of torch (its own choice)")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="FILE",
+        help="write results after every case; continues a file that was measured alike",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print rows; return 1 if contenders of any case were unequal."""
+    from ..benchmarks.run import bench
+
+    try:
+        unequal = bench(
+            args.cases,
+            quick=args.quick,
+            device=args.device,
+            repeats=args.repeats,
+            threads=args.threads,
+            path=args.json,
+        )
+    except KeyboardInterrupt:
+        kept = f"; the same command continues {args.json}" if args.json else ""
+        print(f"stn bench: interrupted{kept}", file=sys.stderr)
+        return 130
+    return 1 if unequal else 0

@@ -1,0 +1,51 @@
+// The C interface: one struct of 8-byte fields, which `cpu.py` packs in this order.
+//
+// Axes are in the order of coordinates, x first; strides count elements. Memory belongs to the
+// caller. Nothing here needs the headers of PyTorch or of Python.
+#pragma once
+#include <cstdint>
+
+constexpr int64_t kAbi = 1;  // raise it with every change of `Call` or of what a field means
+
+enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
+enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
+enum Form : int64_t { kMatrix, kPerspective, kPoints };
+
+using Body = void (*)(int64_t begin, int64_t end, void* context);
+// Returns 0, and has then run `body` on ranges that cover [begin, end) once.
+using ParallelFor = int32_t (*)(int64_t begin, int64_t end, int64_t grain, Body, void* context);
+
+struct Strides {
+  int64_t batch, channel, pixel;
+};
+
+struct Call {
+  int64_t abi, isa;  // isa: an index of `stn_isa_name`, or -1 for the best that this machine has
+  int64_t dtype, ndim, taps, padding, align_corners, form;
+  int64_t batch, channels;
+  int64_t source[3], target[3];
+  Strides image, output;  // `output` is also of its gradient
+  int64_t image_batch, coordinates_batch;  // 1, or `batch`
+  int64_t columns, functions;  // of M_θ; of B beyond the homogeneous coordinates
+  double factor[4][3], scale[4];  // by which M_θ maps to pixels: columns of axes, and the others
+  double centre[3];
+  double unit[3][3];  // per axis (add, scale, offset): the pixel of a point
+  const void *image_data, *coordinates_data, *functions_data, *fill_data;
+  void* output_data;
+  const void* grad_data;  // of the output
+  // Gradients, in float64 if the image is and otherwise in float32; null where not wanted.
+  void *grad_image, *grad_coordinates, *grad_functions, *grad_fill;
+  ParallelFor parallel_for;
+};
+
+#ifdef _WIN32
+#define STN_API extern "C" __declspec(dllexport)
+#else
+#define STN_API extern "C" __attribute__((visibility("default")))
+#endif
+
+STN_API int64_t stn_abi();
+STN_API int64_t stn_call_size();
+STN_API const char* stn_isa_name(int64_t isa);  // null: there is none, or this machine lacks it
+STN_API int32_t stn_forward(const Call*);       // 0, or 1: out of memory, 2: another interface
+STN_API int32_t stn_backward(const Call*);

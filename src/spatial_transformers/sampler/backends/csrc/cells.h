@@ -1,0 +1,110 @@
+// The image's gradient for two taps per axis: sums are kept in cells between pixels.
+//
+// A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number to
+// each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it. Cells go
+// one beyond the image on either side, and so do taps: those that are no pixels are not collected.
+#include "blocks.h"
+
+namespace STN_ISA {
+namespace {
+
+template <class R, int D>
+struct Cell {
+  static constexpr int kTaps = 1 << D;
+  typedef R Type __attribute__((vector_size(sizeof(R) << D)));
+};
+
+// Cells of a strip of rows, for some channels.
+template <class R, int D>
+class Cells {
+ public:
+  static constexpr int kTaps = Cell<R, D>::kTaps;
+  using Type = typename Cell<R, D>::Type;
+
+  Cells(const Job& job, Range rows) : rows_(rows), scratch_(job, kChunk * count(job, rows) * kTaps) {
+    data_ = reinterpret_cast<Type*>(scratch_.aligned());
+    size_ = count(job, rows);
+    stride_[0] = 1;
+    for (int a = 1; a < D; ++a) stride_[a] = stride_[a - 1] * (job.call.source[a - 1] + 1);
+  }
+
+  bool ready() const { return data_; }
+
+  void clear(int64_t channels) { __builtin_memset(data_, 0, channels * size_ * sizeof(Type)); }
+
+  // Where the points of a tile add, and the weights of their taps, side by side.
+  template <class T>
+  void find(const T& taps) {
+    const Index low = Index(rows_.low) - 1, high = Index(rows_.high);
+    Index stride[D];
+    for (int a = 0; a < D; ++a) stride[a] = Index(stride_[a]);
+    Lanes<R> weight[kTaps];
+    each(i) {
+      const Index row = taps.axis[D - 1].first[i];
+      const bool own = row >= low && row < high;
+      Index place = own ? (row - low) * stride[D - 1] : 0;
+      STN_UNROLL
+      for (int a = 0; a + 1 < D; ++a) place += (taps.axis[a].first[i] + 1) * stride[a];
+      place_[i] = place;
+      STN_UNROLL
+      for (int t = 0; t < kTaps; ++t) weight[t][i] = own ? taps.weight[t][i] : 0;
+    }
+    if (!taps.whole) each(i) {
+      STN_UNROLL
+      for (int t = 0; t < kTaps; ++t) weight[t][i] = taps.inside[t][i] ? weight[t][i] : 0;
+    }
+    for (int i = 0; i < kTile; i += 4)
+      for (int t = 0; t < kTaps; t += 4)
+        transpose(&weight[t][i], kTile, reinterpret_cast<R*>(weight_ + i) + t, kTaps);
+  }
+
+  STN_SCALAR void add(int64_t channel, const Lanes<R>& g, int64_t points) {
+    Type* to = data_ + channel * size_;
+    for (int64_t i = 0; i < points; ++i) to[place_[i]] += weight_[i] * g[i];
+  }
+
+  // Writes the strip's rows of a channel's plane.
+  void collect(const Call& call, int64_t channel, R* plane) const {
+    const int64_t width = call.source[0], height = D > 2 ? call.source[1] : 1;
+    for (int64_t z = rows_.low; z < rows_.high; ++z) {
+      for (int64_t y = 0; y < height; ++y) {
+        R* to = plane + (z * height + y) * width * call.image.pixel;
+        const R* from[kTaps / 2];
+        for (int q = 0; q < kTaps / 2; ++q) {
+          const int64_t before = D == 2 ? q : q / 2, inner = D == 2 ? 0 : y + 1 - q % 2;
+          const int64_t row = (z - rows_.low + 1 - before) * stride_[D - 1];
+          from[q] = reinterpret_cast<const R*>(data_ + channel * size_ + row +
+                                               (D == 2 ? 0 : inner * stride_[1]));
+        }
+        collect_row(from, width, call.image.pixel, to);
+      }
+    }
+  }
+
+ private:
+  static int64_t count(const Job& job, Range rows) {
+    int64_t cells = rows.high - rows.low + 1;
+    for (int a = 0; a + 1 < D; ++a) cells *= job.call.source[a] + 1;
+    return cells;
+  }
+
+  static void collect_row(const R* const (&from)[kTaps / 2], int64_t width, int64_t step, R* to) {
+    for (int64_t x = 0; x < width; ++x) {
+      R sum = 0;
+      STN_UNROLL
+      for (int q = 0; q < kTaps / 2; ++q)
+        sum += from[q][(x + 1) * kTaps + 2 * q] + from[q][x * kTaps + 2 * q + 1];
+      to[x * step] = sum;
+    }
+  }
+
+  Range rows_;
+  Scratch<R> scratch_;
+  Type* data_;
+  int64_t size_, stride_[D];
+  Lanes<Index> place_;
+  Type weight_[kTile];
+};
+
+}  // namespace
+}  // namespace STN_ISA

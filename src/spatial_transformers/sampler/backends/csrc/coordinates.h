@@ -1,0 +1,192 @@
+// T_θ(G) of a tile in pixels, and its transpose. Compiled once per instruction set.
+//
+// The order of operations is that of `apply_matrix` in grid/homogeneous.py, and none is contracted,
+// so that the identity falls on whole pixels.
+#include "lanes.h"
+
+namespace STN_ISA {
+namespace {
+
+template <class R>
+struct Frame {  // of one image
+  R matrix[4][4];
+  const R* weights[4];  // of the functions, per row
+  R scale[4];
+};
+
+template <class R>
+Frame<R> frame_of(const Job& job, int64_t n) {
+  const Call& call = job.call;
+  Frame<R> frame{};
+  const int64_t rows = job.rows(), columns = call.columns, ndim = call.ndim;
+  const R* m = static_cast<const R*>(call.coordinates_data);
+  if (call.form == kPoints) return frame;
+  if (call.coordinates_batch > 1) m += n * rows * columns;
+  for (int64_t r = 0; r < rows; ++r, m += columns) {
+    for (int64_t c = 0; c < ndim; ++c) frame.matrix[r][c] = m[c] * R(call.factor[r][c]);
+    frame.scale[r] = R(call.scale[r]);
+    frame.matrix[r][ndim] = m[ndim] * frame.scale[r];
+    frame.weights[r] = m + ndim + 1;
+  }
+  return frame;
+}
+
+template <class R, int D>
+struct Coordinates {
+  Lanes<R> position[D];  // centred, in target pixels
+  Lanes<R> pixel[D];     // in the source; what is not finite reads nothing
+  Lanes<R> quotient[D];  // of a perspective, before the centre is added
+  Lanes<R> inverse;      // 1 / w
+  Tile tile;
+
+  Coordinates(const Job& job, int64_t n, const Frame<R>& frame, Tile at) : tile(at) {
+    if (job.call.form == kPoints)
+      from_points(job, n);
+    else
+      from_matrix(job, frame);
+    for (int r = 0; r < D; ++r)  // lanes that are no points do as the first one does
+      for (int64_t i = tile.count; i < kTile; ++i) pixel[r][i] = pixel[r][0];
+  }
+
+  // Adds the gradient to the sums (rows × columns lanes) or to the points.
+  void transpose(const Job& job, int64_t n, const Frame<R>& frame, Lanes<R> (&grad)[D], R* sums) {
+    const Call& call = job.call;
+    if (call.form == kPoints) return to_points(job, n, grad);
+    Lanes<R> last;
+    if (call.form == kPerspective) {
+      each(i) last[i] = 0;
+      for (int r = 0; r < D; ++r) each(i) {
+        grad[r][i] *= inverse[i];
+        last[i] -= grad[r][i] * quotient[r][i];
+      }
+    }
+    const int64_t rows = job.rows();
+    for (int64_t r = 0; r < rows; ++r, sums += call.columns * kLanes) {
+      const Lanes<R>& g = r < D ? grad[r] : last;
+      for (int c = 0; c < D; ++c) add_products(g, position[c], sums + c * kLanes);
+      add(g, sums + D * kLanes);
+      for (int64_t k = 0; k < call.functions; ++k) {
+        add_products(g, function(job, k), sums + (D + 1 + k) * kLanes);
+        if (call.grad_functions) to_function(job, k, g, frame.weights[r][k] * frame.scale[r]);
+      }
+    }
+  }
+
+ private:
+  // Sets centred positions: whole numbers, or halves, in the order of the flattened target.
+  void place(const Job& job) {
+    const int64_t* size = job.call.target;
+    const int64_t row = tile.start / size[0];
+    const R width = R(size[0]), height = D > 1 ? R(size[1]) : 1;
+    const R across = 1 / width, down = 1 / height;
+    const R x0 = R(tile.start % size[0]), y0 = D > 1 ? R(row % size[1]) : 0;
+    const R z0 = D > 2 ? R(row / size[1]) : 0;
+    const R half_x = half(size[0]), half_y = D > 1 ? half(size[1]) : 0;
+    const R half_z = D > 2 ? half(size[2]) : 0;
+    each(i) {
+      const R x = x0 + R(i), rows = floor_of((x + R(0.5)) * across), y = y0 + rows;
+      position[0][i] = (x - rows * width) - half_x;
+      if (D == 2) position[D - 1][i] = y - half_y;
+      if (D == 3) {
+        const R slices = floor_of((y + R(0.5)) * down);
+        position[1][i] = (y - slices * height) - half_y;
+        position[D - 1][i] = (z0 + slices) - half_z;
+      }
+    }
+  }
+
+  static R half(int64_t n) { return R(n - 1) / 2; }
+
+  Lanes<R> function(const Job& job, int64_t k) const {
+    Lanes<R> values;
+    load(static_cast<const R*>(job.call.functions_data) + k * job.points + tile.start, tile.count,
+         1, values);
+    return values;
+  }
+
+  void row(const Job& job, const Frame<R>& frame, int r, Lanes<R>& total) const {
+    const R shift = frame.matrix[r][D];
+    each(i) total[i] = shift;
+    for (int c = D - 1; c >= 0; --c) {
+      const R weight = frame.matrix[r][c];
+      each(i) total[i] = weight * position[c][i] + total[i];
+    }
+    for (int64_t k = 0; k < job.call.functions; ++k) {
+      const R weight = frame.weights[r][k] * frame.scale[r];
+      const Lanes<R> values = function(job, k);
+      each(i) total[i] = total[i] + weight * values[i];
+    }
+  }
+
+  void from_matrix(const Job& job, const Frame<R>& frame) {
+    place(job);
+    if (job.call.form == kMatrix && job.call.functions == 0) return map(job, frame);
+    for (int r = 0; r < D; ++r) row(job, frame, r, pixel[r]);
+    if (job.call.form == kPerspective) divide(job, frame);
+    for (int r = 0; r < D; ++r) {
+      const R centre = R(job.call.centre[r]);
+      each(i) pixel[r][i] = pixel[r][i] + centre;
+    }
+  }
+
+  // The same for an affine map, in one loop.
+  void map(const Job& job, const Frame<R>& frame) {
+    R m[D][D + 1], centre[D];
+    for (int r = 0; r < D; ++r) {
+      centre[r] = R(job.call.centre[r]);
+      for (int c = 0; c <= D; ++c) m[r][c] = frame.matrix[r][c];
+    }
+    each(i) {
+      STN_UNROLL
+      for (int r = 0; r < D; ++r) {
+        R total = m[r][D];
+        STN_UNROLL
+        for (int c = D - 1; c >= 0; --c) total = m[r][c] * position[c][i] + total;
+        pixel[r][i] = total + centre[r];
+      }
+    }
+  }
+
+  void divide(const Job& job, const Frame<R>& frame) {
+    Lanes<R> w;
+    row(job, frame, D, w);
+    each(i) inverse[i] = w[i] > R(1e-6) && finite(w[i]) ? 1 / w[i] : 0;
+    for (int r = 0; r < D; ++r) each(i) {
+      const bool valid = inverse[i] > 0 && finite(pixel[r][i]);
+      quotient[r][i] = valid ? pixel[r][i] / w[i] : 0;
+      pixel[r][i] = valid ? quotient[r][i] : nan<R>();
+    }
+  }
+
+  void from_points(const Job& job, int64_t n) {
+    const Call& call = job.call;
+    const R* points = static_cast<const R*>(call.coordinates_data) + tile.start * D;
+    if (call.coordinates_batch > 1) points += n * job.points * D;
+    for (int r = 0; r < D; ++r) {
+      const R sum = R(call.unit[r][0]), scale = R(call.unit[r][1]), less = R(call.unit[r][2]);
+      load(points + r, tile.count, D, pixel[r]);
+      each(i) pixel[r][i] = (pixel[r][i] + sum) * scale - less;
+    }
+  }
+
+  void to_points(const Job& job, int64_t n, const Lanes<R> (&grad)[D]) const {
+    const Call& call = job.call;
+    R* points = static_cast<R*>(call.grad_coordinates) + tile.start * D;
+    if (call.coordinates_batch > 1) points += n * job.points * D;
+    for (int r = 0; r < D; ++r) {
+      const R scale = R(call.unit[r][1]);
+      if (n == 0 || call.coordinates_batch > 1)
+        for (int64_t i = 0; i < tile.count; ++i) points[i * D + r] = grad[r][i] * scale;
+      else
+        for (int64_t i = 0; i < tile.count; ++i) points[i * D + r] += grad[r][i] * scale;
+    }
+  }
+
+  void to_function(const Job& job, int64_t k, const Lanes<R>& grad, R weight) const {
+    R* values = static_cast<R*>(job.call.grad_functions) + k * job.points + tile.start;
+    for (int64_t i = 0; i < tile.count; ++i) values[i] += weight * grad[i];
+  }
+};
+
+}  // namespace
+}  // namespace STN_ISA

@@ -1,0 +1,135 @@
+// Eq. 3 for a tile: the weighted sum over taps, a channel after the other or side by side.
+#include <new>
+
+#include "taps.h"
+
+namespace STN_ISA {
+namespace {
+
+// Whether channels lie side by side in memory, and are enough to fill vectors.
+inline bool side_by_side(const Call& call) {
+  return call.image.channel == 1 && call.output.channel == 1 && call.channels >= kSpread;
+}
+
+template <class S>
+const S* plane(const void* data, const Strides& strides, int64_t n, int64_t c) {
+  return static_cast<const S*>(data) + n * strides.batch + c * strides.channel;
+}
+
+// Copies K neighbours per point. One load each is faster than vectors that gather.
+template <int K, class S>
+STN_SCALAR void copy_runs(const S* from, const Lanes<Index>& start, S* runs) {
+  STN_SCALAR_LOOP
+  for (int i = 0; i < kTile; ++i) __builtin_memcpy(runs + K * i, from + start[i], K * sizeof(S));
+}
+
+// Calls use(tap, point, value) with what every tap reads, `outside` where that is no pixel.
+template <int K, class S, class R, class T, class Use>
+inline void read(const S* from, const T& taps, R outside, bool dense, Use use) {
+  alignas(64) S runs[kTile * K];
+  if (taps.whole && dense) {
+    for (int row = 0; row < T::kRows; ++row) {
+      copy_runs<K>(from + taps.shift[row * K], taps.start, runs);
+      each(i) {
+        STN_UNROLL
+        for (int k = 0; k < K; ++k) use(row * K + k, i, widen(runs[K * i + k]));
+      }
+    }
+  } else if (taps.whole) {
+    for (int t = 0; t < T::kCount; ++t) {
+      const S* shifted = from + taps.shift[t];
+      each(i) use(t, i, widen(shifted[taps.start[i]]));
+    }
+  } else if (K == 2 && taps.pairs) {
+    for (int row = 0; row < T::kRows; ++row) {
+      copy_runs<2>(from, taps.pair[row], runs);
+      each(i) {
+        const R first = widen(runs[2 * i]), second = widen(runs[2 * i + 1]);
+        STN_UNROLL
+        for (int k = 0; k < K; ++k) {
+          const R found = taps.second[k][i] ? second : first;
+          use(row * K + k, i, taps.inside[row * K + k][i] ? found : outside);
+        }
+      }
+    }
+  } else {
+    for (int t = 0; t < T::kCount; ++t) each(i) {
+      const R found = widen(from[taps.index[t][i]]);
+      use(t, i, taps.inside[t][i] ? found : outside);
+    }
+  }
+}
+
+template <class S, int K, class T>
+void sum_planes(const Call& call, const T& taps, int64_t n, Tile tile) {
+  using R = Work<S>;
+  const S* fill = static_cast<const S*>(call.fill_data);
+  S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
+  out += tile.start * call.output.pixel;
+  for (int64_t c = 0; c < call.channels; ++c, out += call.output.channel) {
+    const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c);
+    Lanes<R> total;
+    each(i) total[i] = 0;
+    read<K>(from, taps, fill ? widen(fill[c]) : R(0), call.image.pixel == 1,
+            [&](int t, int i, R value) { total[i] += taps.weight[t][i] * value; });
+    store(total, tile.count, call.output.pixel, out);
+  }
+}
+
+template <class V, class S, class T>
+inline void sum_block(const S* from, const S* fill, const T& taps, int64_t i, S* out) {
+  V total = V{}, value;
+  STN_UNROLL
+  for (int t = 0; t < T::kCount; ++t) {
+    const bool inside = taps.whole || taps.inside[t][i];
+    if (!inside && !fill) continue;
+    load_block(inside ? from + taps.at(t, i) : fill, value);
+    total += taps.weight[t][i] * value;
+  }
+  store_block(total, out);
+}
+
+template <class S, class T>
+void sum_points(const Call& call, const T& taps, int64_t n, Tile tile) {
+  using R = Work<S>;
+  const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+  const S* fill = static_cast<const S*>(call.fill_data);
+  S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
+  out += tile.start * call.output.pixel;
+  for (int64_t i = 0; i < tile.count; ++i, out += call.output.pixel) {
+    int64_t c = 0;
+    for (; c + kBlock<R> <= call.channels; c += kBlock<R>)
+      sum_block<Block<R>>(from + c, fill ? fill + c : fill, taps, i, out + c);
+    for (; c < call.channels; ++c) sum_block<R>(from + c, fill ? fill + c : fill, taps, i, out + c);
+  }
+}
+
+// Two tiles at a time: while one is read, the memory of the next is on its way.
+template <class S, int D, int K>
+void forward_group(const Job& job, int64_t n, int64_t group) {
+  using R = Work<S>;
+  using T = Taps<R, D, K, false>;
+  const Call& call = job.call;
+  const Frame<R> frame = frame_of<R>(job, n);
+  const int64_t end = job.last_tile(group);
+  alignas(T) unsigned char room[2][sizeof(T)];
+  const T* ready = nullptr;
+  for (int64_t t = group * kGroup; t <= end; ++t) {
+    const T* next = nullptr;
+    if (t < end) {
+      const Coordinates<R, D> coordinates(job, n, frame, job.tile(t));
+      next = new (room[t % 2]) T(job, coordinates.pixel);
+      const int64_t channels = side_by_side(call) || job.near ? 0 : call.channels;
+      for (int64_t c = 0; c < channels; ++c)
+        next->fetch(plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c));
+    }
+    if (ready && side_by_side(call))
+      sum_points<S>(call, *ready, n, job.tile(t - 1));
+    else if (ready)
+      sum_planes<S, K>(call, *ready, n, job.tile(t - 1));
+    ready = next;
+  }
+}
+
+}  // namespace
+}  // namespace STN_ISA

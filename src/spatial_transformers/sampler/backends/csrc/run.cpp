@@ -1,0 +1,216 @@
+// The C functions: choose the instruction set, cut the call into tasks, run them, add up their sums.
+#include <cstdlib>
+#include <cstring>
+
+#include "job.h"
+
+#define STN_DECLARE(isa) namespace isa { const Core& code_of(const Call&); }
+STN_DECLARE(stn_baseline)
+STN_DECLARE(stn_wide)
+#ifdef STN_X86
+STN_DECLARE(stn_avx2)
+STN_DECLARE(stn_avx512)
+#endif
+
+namespace {
+
+constexpr int64_t kGrain = 1 << 15;  // values that make a thread worth waking
+
+constexpr int64_t kNear = 1 << 18;   // bytes of an image that are not asked for ahead
+
+using Choose = const Core& (*)(const Call&);
+
+bool has_avx2() {
+#ifdef STN_X86
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+#else
+  return false;
+#endif
+}
+
+bool has_avx512() {
+#ifdef STN_X86
+  return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+struct Isa {
+  const char* name;
+  Choose choose;
+  bool available;
+};
+
+const Isa kIsas[] = {  // the best last
+    {"baseline", stn_baseline::code_of, true},
+#ifdef STN_X86
+    {"avx2", stn_avx2::code_of, has_avx2()},
+    {"avx512", stn_avx512::code_of, has_avx512()},
+#endif
+};
+constexpr int64_t kIsaCount = sizeof kIsas / sizeof *kIsas;
+
+const Core& core_of(const Call& call, int64_t pixels) {
+  if (pixels * call.image.pixel >= INT32_MAX / 2) return stn_wide::code_of(call);
+  int64_t isa = call.isa;
+  if (isa < 0)
+    for (int64_t k = 0; k < kIsaCount; ++k) isa = kIsas[k].available ? k : isa;
+  return kIsas[isa].choose(call);
+}
+
+int64_t product(const int64_t* sizes, int64_t count) {
+  int64_t result = 1;
+  for (int64_t k = 0; k < count; ++k) result *= sizes[k];
+  return result;
+}
+
+Job job_of(const Call& call) {
+  Job job{};
+  job.call = call;
+  job.points = product(call.target, call.ndim);
+  job.pixels = product(call.source, call.ndim);
+  job.tiles = (job.points + kTile - 1) / kTile;
+  job.groups = (job.tiles + kGroup - 1) / kGroup;
+  job.near = job.pixels * call.channels * 4 < kNear;
+  return job;
+}
+
+// Whether channels in planes are transposed, in blocks: many of them, read at about as many points.
+int64_t count_blocks(const Job& job) {
+  const Call& call = job.call;
+  const int64_t width = call.dtype == kFloat64 ? 8 : 16, few = call.channels < kSpread;
+  const bool planes = call.image.pixel == 1 && call.image.channel != 1;
+  if (!planes || few || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
+  return job.points + job.pixels > kTransposed ? 0 : (call.channels + width - 1) / width;
+}
+
+// Few images are cut into strips; an image that is a task by itself does both gradients in one pass.
+void cut_source(Job& job) {
+  const Call& call = job.call;
+  const int64_t rows = call.source[call.ndim - 1];
+  const bool coordinates = call.grad_coordinates || call.grad_fill;
+  const bool shared = call.coordinates_batch < call.batch || call.image_batch < call.batch;
+  job.owners = call.coordinates_batch < call.batch || call.grad_functions;
+  job.blocks = call.grad_image ? count_blocks(job) : 0;
+  const bool planes = call.image.channel != 1 || call.channels < kSpread;
+  job.cells = call.taps == 2 && call.padding != kWrap && planes && job.points * 4 >= job.pixels;
+  const bool whole = !shared && !call.grad_functions && call.grad_image && coordinates;
+  job.strips = 1;
+  if (!job.blocks) {
+    int64_t strips = job.pixels / kStripPixels;
+    const int64_t wanted = (kManyTasks + call.image_batch - 1) / call.image_batch;
+    strips = strips < wanted ? strips : wanted;
+    strips = strips < rows ? strips : rows;
+    job.strips = strips < 1 ? 1 : strips;
+  }
+  job.strip_rows = (rows + job.strips - 1) / job.strips;
+  job.strips = (rows + job.strip_rows - 1) / job.strip_rows;
+  job.both = whole && job.strips == 1 &&
+             (job.blocks ? call.form != kPoints : !job.cells || call.channels <= kChunk);
+}
+
+struct Range64 {
+  void (*run)(const Job&, int64_t, int64_t);
+  const Job* job;
+};
+
+void body(int64_t begin, int64_t end, void* context) {
+  const Range64& range = *static_cast<Range64*>(context);
+  range.run(*range.job, begin, end);
+}
+
+int32_t spread(const Job& job, void (*run)(const Job&, int64_t, int64_t), int64_t tasks) {
+  const int64_t values = job.call.batch * job.points * (job.call.channels + 2);
+  const int64_t each = values / (tasks ? tasks : 1) + 1, grain = kGrain / each + 1;
+  Range64 range{run, &job};
+  if (tasks <= grain) return run(job, 0, tasks), 0;
+  return job.call.parallel_for(0, tasks, grain, body, &range);
+}
+
+template <class R>
+void add_up(const Job& job) {
+  const Call& call = job.call;
+  const int64_t columns = call.columns, rows = job.rows(), entries = rows * columns;
+  R* matrix = static_cast<R*>(call.grad_coordinates);
+  const int64_t images = call.coordinates_batch > 1 ? 1 : call.batch;  // per matrix
+  const int64_t places = images * job.groups * (job.both && job.blocks ? job.blocks : 1);
+  const double* sums = job.matrix_sums;
+  for (int64_t b = 0; sums && b < call.coordinates_batch; ++b) {
+    for (int64_t e = 0; e < entries; ++e) {
+      double sum = 0;
+      for (int64_t k = 0; k < places; ++k) sum += sums[k * entries + e];
+      const int64_t r = e / columns, c = e % columns;
+      matrix[b * entries + e] = R(sum * (c < call.ndim ? call.factor[r][c] : call.scale[r]));
+    }
+    sums += places * entries;
+  }
+  R* fill = static_cast<R*>(call.grad_fill);
+  for (int64_t c = 0; fill && c < call.channels; ++c) {
+    double sum = 0;
+    for (int64_t k = 0; k < call.batch * job.groups; ++k)
+      sum += job.fill_sums[k * call.channels + c];
+    fill[c] = R(sum);
+  }
+}
+
+int32_t run_backward(Job& job, const Core& core) {
+  const Call& call = job.call;
+  int32_t failed = 0;
+  if (call.grad_image && job.strips > 1)
+    failed |= spread(job, core.find_ranges, call.batch * job.groups);
+  if ((call.grad_coordinates || call.grad_fill) && !job.both)
+    failed |= spread(job, core.gather, job.owners ? job.groups : call.batch * job.groups);
+  if (call.grad_image)
+    failed |= spread(job, core.scatter, call.image_batch * (job.blocks ? job.blocks : job.strips));
+  if (call.dtype == kFloat64)
+    add_up<double>(job);
+  else
+    add_up<float>(job);
+  return failed;
+}
+
+}  // namespace
+
+int64_t stn_abi() { return kAbi; }
+int64_t stn_call_size() { return sizeof(Call); }
+
+const char* stn_isa_name(int64_t isa) {
+  return isa >= 0 && isa < kIsaCount && kIsas[isa].available ? kIsas[isa].name : nullptr;
+}
+
+int32_t stn_forward(const Call* call) {
+  if (call->abi != kAbi) return 2;
+  int32_t failed = 0;
+  Job job = job_of(*call);
+  job.failed = &failed;
+  job.blocks = count_blocks(job);
+  const int64_t tasks = call->batch * (job.blocks ? job.blocks : job.groups);
+  return spread(job, core_of(*call, job.pixels).forward, tasks) | failed;
+}
+
+int32_t stn_backward(const Call* call) {
+  if (call->abi != kAbi) return 2;
+  int32_t failed = 0;
+  Job job = job_of(*call);
+  job.failed = &failed;
+  cut_source(job);
+  const int64_t groups = call->batch * job.groups;
+  const bool matrix = call->grad_coordinates && call->form != kPoints;
+  const bool ranges = call->grad_image && job.strips > 1;
+  const int64_t entries = job.rows() * call->columns * (job.blocks ? job.blocks : 1);
+  if (matrix) job.matrix_sums = static_cast<double*>(calloc(groups * entries, sizeof(double)));
+  if (call->grad_fill)
+    job.fill_sums = static_cast<double*>(calloc(groups * call->channels, sizeof(double)));
+  if (ranges)
+    job.ranges = static_cast<Range*>(calloc(call->batch * job.tiles, sizeof(Range)));
+  const bool enough = (job.matrix_sums || !matrix) && (job.fill_sums || !call->grad_fill) &&
+                      (job.ranges || !ranges);
+  failed |= enough ? run_backward(job, core_of(*call, job.pixels)) : 1;
+  free(job.matrix_sums);
+  free(job.fill_sums);
+  free(job.ranges);
+  return failed;
+}

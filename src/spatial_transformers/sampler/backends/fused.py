@@ -1,0 +1,288 @@
+"""What the compiled backends share: grid and sampler in one, for every T_θ = M_θ B.
+
+A fused call is a `Plan` and four tensors. Coordinates are computed where they are used, in the
+order of operations of `grid/homogeneous.py`, and never stored. Transformations that are no M_θ B,
+and grids that are given, come as points.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from math import prod
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..._types import require_same_batch
+from ...grid import Transformation
+from ...grid.homogeneous import Homogeneous, apply_matrix
+from ...grid.regular import centred_axes, half_extents, pixel_frame, unnormalise
+from ...grid.structured import Structured
+from ...grid.thin_plate_spline import ThinPlateSpline
+from ..autograd import Operator, run
+from ..dispatch import Backend, Spec
+from ..kernels import Numbers
+from .reference import sample_pixels
+
+Form = Literal["matrix", "perspective", "normalised", "pixels"]
+Gradients: TypeAlias = tuple[Tensor | None, ...]
+
+#: Taps along an axis.
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+_LINEAR = (Homogeneous, Structured, ThinPlateSpline)
+_MOST_FUNCTIONS = 1 << 24  # values of B beyond the coordinates that are held at once
+_MOST_ROWS = 512  # functions, for which tasks have memory
+
+# What compilers see. Tensors and the `Plan` are the same as those of `Fused.forward`.
+_TENSORS = "Tensor image, Tensor coordinates, Tensor? functions, Tensor? fill"
+_PLAN = "SymInt[] size, str mode, str padding_mode, bool align_corners, str form"
+_OPERATIONS = torch.library.Library("spatial_transformers", "FRAGMENT")
+_OPERATIONS.define(f"fused({_TENSORS}, {_PLAN}) -> Tensor")
+_OPERATIONS.define(f"fused_backward(Tensor grad, bool[] needed, {_TENSORS}, {_PLAN}) -> Tensor[]")
+
+
+class Plan(NamedTuple):
+    """The static facts of a fused call."""
+
+    size: tuple[int, ...]  # of the target
+    mode: str  # one of TAPS
+    padding_mode: str
+    align_corners: bool
+    form: Form  # of the coordinates: M_θ, with a row w if "perspective", or points in either unit
+
+    def factors(self, source: Sequence[int], columns: int) -> list[list[float]]:
+        """Return what every entry of M_θ (rows, columns) is multiplied by, to map to pixels."""
+        extents = half_extents(self.size, self.align_corners)
+        scales = [*pixel_frame(source, self.align_corners).scale]
+        scales += [1.0] * (self.form == "perspective")
+        rest = columns - len(extents)
+        return [[*(scale / e for e in extents), *[scale] * rest] for scale in scales]
+
+    def units(self, source: Sequence[int]) -> list[tuple[float, float, float]]:
+        """Return (add, scale, offset) per axis: p is the pixel `(p + add) scale - offset`."""
+        if self.form == "pixels":
+            return [(0.0, 1.0, 0.0)] * len(source)
+        offset = 0.0 if self.align_corners else 0.5
+        return [(1.0, s, offset) for s in pixel_frame(source, self.align_corners).scale]
+
+
+class Fused(Backend):
+    """A backend that runs a `Plan`."""
+
+    #: The type of device that it runs on.
+    device: ClassVar[str]
+
+    @abstractmethod
+    def forward(
+        self,
+        plan: Plan,
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+    ) -> Tensor:
+        """Return V (N, C, *size) in the image's dtype, N being the larger batch.
+
+        Args:
+            plan: the static facts.
+            image: (N or 1, C, *source), of any strides.
+            coordinates: (N or 1, rows, columns) or points (N or 1, *size, ndim); float64 if the
+                image is, and otherwise float32.
+            functions: the rows of B below the homogeneous coordinates, (K, *size), if any.
+            fill: (C,) in the image's dtype, for `constant`.
+
+        """
+
+    @abstractmethod
+    def backward(
+        self,
+        plan: Plan,
+        grad: Tensor,
+        needed: Sequence[bool],
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+    ) -> Gradients:
+        """Return the vector–Jacobian products to the four tensors, None where not needed."""
+
+    def why_not(self, spec: Spec) -> list[str]:
+        """Return the reasons against this backend."""
+        reasons = [] if spec.device == self.device else [f"it runs on {self.device} only"]
+        if spec.ndim not in (2, 3):
+            reasons.append("it has 2-D and 3-D only")
+        if spec.dtype not in self.tolerance:
+            reasons.append("it takes floating images only")
+        if not spec.named or spec.mode not in TAPS:
+            reasons.append(f"its modes are {', '.join(TAPS)}")
+        if spec.max_shrink is not None:
+            reasons.append("it does not antialias")
+        if spec.context == "transform":
+            reasons.append("it has no forward mode, and transforms need it")
+        if spec.context == "export":
+            reasons.append("exported graphs hold PyTorch's own operations only")
+        return reasons
+
+    def sample(
+        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    ) -> Tensor:
+        """Sample at normalised coordinates."""
+        size = tuple(grid.shape[1:-1])
+        if image.dtype == torch.float64 and grid.dtype != torch.float64:  # rounded as the reference
+            pixels = unnormalise(grid, image.shape[2:], spec.align_corners).double()
+            return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
+        return self._run(spec, _plan(spec, size, "normalised"), image, grid, None, fill)
+
+    def warp(
+        self,
+        spec: Spec,
+        image: Tensor,
+        theta: Tensor,
+        transformation: Transformation,
+        size: tuple[int, ...],
+        fill: Tensor | None,
+        phi: Numbers,
+    ) -> Tensor:
+        """Sample at T_θ(G), which is nowhere stored if it is M_θ B."""
+        corners, precise = spec.align_corners, image.dtype == torch.float64
+        if isinstance(transformation, _LINEAR) and theta.dtype.itemsize >= 4 + 4 * precise:
+            matrix, functions = transformation.matrix(theta), None
+            rows = matrix.shape[2] - spec.ndim - 1
+            few = spec.context != "eager" or rows * prod(size) <= _MOST_FUNCTIONS
+            if rows and few and rows <= _MOST_ROWS:
+                basis = transformation.basis(
+                    size, align_corners=corners, dtype=theta.dtype, device=theta.device
+                )
+                functions = basis[spec.ndim + 1 :]
+            if not rows or functions is not None:
+                form = "perspective" if transformation.perspective else "matrix"
+                return self._run(spec, _plan(spec, size, form), image, matrix, functions, fill)
+        pixels = transformation.pixels(theta, size, image.shape[2:], align_corners=corners)
+        pixels = pixels.double() if precise else pixels
+        return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
+
+    def _run(
+        self,
+        spec: Spec,
+        plan: Plan,
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+    ) -> Tensor:
+        dtype = image.dtype
+        if coordinates.dtype == torch.float64 != dtype:
+            image, fill = image.double(), None if fill is None else fill.double()
+
+        if spec.context == "compile":
+            operation = torch.ops.spatial_transformers.fused
+            return operation(image, coordinates, functions, fill, *plan).to(dtype)
+
+        def reference(
+            image: Tensor, coordinates: Tensor, functions: Tensor | None, fill: Tensor | None
+        ) -> Tensor:
+            pixels = _pixels(plan, coordinates, functions, tuple(image.shape[2:]))
+            return sample_pixels(spec, image, pixels, fill, spec.kernel.phi)
+
+        operator = Operator(
+            forward=lambda *tensors: self.forward(plan, *tensors),
+            backward=partial(_backward, self, plan),
+            reference=reference,
+        )
+        return run(operator, image, coordinates, functions, fill).to(dtype)
+
+
+def _backward(
+    backend: Fused, plan: Plan, grad: Tensor, needed: Sequence[bool], *tensors: Tensor | None
+) -> Gradients:
+    """Return the gradients in the dtypes of the tensors."""
+    grads = backend.backward(plan, grad, needed, *tensors)  # pyright: ignore[reportArgumentType]
+    return tuple(
+        None if g is None or t is None else g.to(t.dtype)
+        for g, t in zip(grads, tensors, strict=True)
+    )
+
+
+def _plan(spec: Spec, size: tuple[int, ...], form: Form) -> Plan:
+    return Plan(size, spec.mode, spec.padding_mode, spec.align_corners, form)
+
+
+def _pixels(
+    plan: Plan, coordinates: Tensor, functions: Tensor | None, source: tuple[int, ...]
+) -> Tensor:
+    """Return pixel coordinates (N, *size, ndim), in plain PyTorch."""
+    if plan.form == "pixels":
+        return coordinates
+    if plan.form == "normalised":
+        return unnormalise(coordinates, source, plan.align_corners)
+    return apply_matrix(
+        coordinates,
+        centred_axes(plan.size, dtype=coordinates.dtype, device=coordinates.device),
+        half_extents(plan.size, plan.align_corners),
+        pixel_frame(source, plan.align_corners),
+        () if functions is None else functions.unbind(0),
+    )
+
+
+def regular(image: Tensor) -> tuple[Tensor, torch.memory_format]:
+    """Return the image, copied unless it lies in one of two formats, and the format."""
+    if not image.is_contiguous():
+        last = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
+        if image.is_contiguous(memory_format=last):
+            return image, last
+    return image.contiguous(), torch.contiguous_format
+
+
+def register(backend: Fused) -> None:
+    """Let compiled code run a backend on its device."""
+
+    def fused(*arguments: Any) -> Tensor:
+        return backend.forward(_planned(arguments[4:]), *arguments[:4])
+
+    def fused_backward(grad: Tensor, needed: Sequence[bool], *arguments: Any) -> list[Tensor]:
+        plan, tensors = _planned(arguments[4:]), arguments[:4]
+        grads = _backward(backend, plan, grad, needed, *tensors)
+        return [g for g in grads if g is not None]
+
+    key = {"cpu": "CPU", "cuda": "CUDA"}[backend.device]
+    _OPERATIONS.impl("fused", fused, key)
+    _OPERATIONS.impl("fused_backward", fused_backward, key)
+
+
+def _planned(plan: Sequence[Any]) -> Plan:
+    return Plan(tuple(plan[0]), *plan[1:])
+
+
+@torch.library.register_fake("spatial_transformers::fused", lib=_OPERATIONS)
+def _fake(image: Tensor, coordinates: Tensor, *rest: Any) -> Tensor:
+    layout = regular(image)[1]
+    shape = (require_same_batch(image, coordinates, "sampling"), image.shape[1], *rest[2])
+    return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
+
+
+@torch.library.register_fake("spatial_transformers::fused_backward", lib=_OPERATIONS)
+def _fake_backward(grad: Tensor, needed: Sequence[bool], *arguments: Any) -> list[Tensor]:
+    layouts = (regular(arguments[0])[1], *[torch.contiguous_format] * 3)
+    return [
+        torch.empty_like(tensor, memory_format=layout)
+        for tensor, need, layout in zip(arguments[:4], needed, layouts, strict=True)
+        if need
+    ]
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.plan = inputs[4:]
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    needed = ctx.needs_input_grad[:4]
+    operation = torch.ops.spatial_transformers.fused_backward
+    found = iter(operation(grad, needed, *ctx.saved_tensors, *ctx.plan))
+    return *(next(found) if need else None for need in needed), *[None] * len(ctx.plan)
+
+
+torch.library.register_autograd(
+    "spatial_transformers::fused", _differentiate, setup_context=_keep, lib=_OPERATIONS
+)

@@ -31,4 +31,4 @@ def test_a_wrong_backend_is_reported(monkeypatch, capsys):
 
 def test_unknown_backend(capsys):
     assert main(["verify", "--backend", "metal"]) == 2
-    assert "known: cpu, aten, reference" in capsys.readouterr().err
+    assert "known: cpu, triton, aten, reference" in capsys.readouterr().err

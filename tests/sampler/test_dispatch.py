@@ -130,9 +130,9 @@ def _exported(function, *inputs):
 
 
 @pytest.mark.traced
-def test_compilers_are_given_aten_for_grids_and_the_reference_for_theta():
-    assert "grid_sampler_2d" in _traced(sample, _image(), _grid())
-    assert "grid_sampler" not in _traced(_warp, _image(), THETA)
+def test_compilers_are_given_the_fused_operation():
+    assert "spatial_transformers.fused" in _traced(sample, _image(), _grid())
+    assert "spatial_transformers.fused" in _traced(_warp, _image(), THETA)
 
 
 @pytest.mark.traced

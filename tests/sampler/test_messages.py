@@ -48,7 +48,7 @@ CASES = {
     ),
     "explain-backend": (
         lambda: explain(IMAGE, backend="fast"),
-        ["backend 'fast'", "known backends: aten, reference"],
+        ["backend 'fast'", "known backends: cpu, triton, aten, reference"],
     ),
     "image-empty": (_sample(IMAGE[..., :0]), ["(2, 3, 5, 0)", "at least one pixel"]),
     "image-dims": (_sample(IMAGE[0, 0]), ["(5, 4)", "give (N, C, *spatial)"]),

@@ -2,7 +2,7 @@
 
 A fused backward has no derivative of its own. When one is asked for (grad mode is on inside
 `backward`, as `create_graph=True` leaves it), the reference, which computes the same function in
-plain PyTorch, is differentiated instead.
+plain PyTorch, is differentiated instead. So it is where `vmap` batches cotangents.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .._context import context
 
 
 class Operator(NamedTuple):
@@ -30,9 +32,18 @@ class _Differentiable(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         tensors, needed = ctx.saved_tensors, ctx.needs_input_grad[1:]
-        if not torch.is_grad_enabled():
+        again = torch.is_grad_enabled()
+        if not again and not _batched(grads[0]):
             return None, *ctx.operator.backward(grads[0], needed, *tensors)
-        return None, *_through_reference(ctx.operator.reference, grads[0], needed, tensors)
+        reference = ctx.operator.reference
+        with torch.enable_grad():
+            return None, *_through_reference(reference, grads[0], needed, tensors, again)
+
+
+def _batched(grad: Tensor) -> bool:
+    """Whether a cotangent is one of many, of `vmap` or of `is_grads_batched=True`."""
+    legacy = torch._C._functorch.is_legacy_batchedtensor(grad)  # pyright: ignore
+    return legacy or context() == "transform"
 
 
 def _through_reference(
@@ -40,9 +51,10 @@ def _through_reference(
     grad: Tensor,
     needed: Sequence[bool],
     tensors: Sequence[Tensor | None],
+    again: bool,
 ) -> list[Tensor | None]:
     inputs = [t for t, need in zip(tensors, needed, strict=True) if need and t is not None]
-    found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=True))
+    found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=again))
     return [next(found) if need else None for need in needed]
 
 

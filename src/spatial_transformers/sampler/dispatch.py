@@ -35,6 +35,7 @@ class Spec:
     context: Context
     own_phi: bool = False  # whether Φ is given, or otherwise the numbers that the kernel has
     max_shrink: float | None = None  # with antialiasing, how far a kernel widens
+    deterministic: bool = False  # whether every run must give the same
 
     @property
     def mode(self) -> str:
@@ -51,10 +52,11 @@ class Spec:
         phi = " with a given Φ" if self.own_phi else ""
         corners = ", align_corners" if self.align_corners else ""
         antialias = "" if self.max_shrink is None else ", antialias"
+        deterministic = ", deterministic" if self.deterministic else ""
         return (
             f"{self.operation} of a {self.ndim}-D {str(self.dtype).removeprefix('torch.')} image "
             f"on {self.device}, mode {self.mode}{phi}, padding {self.padding_mode}{corners}"
-            f"{antialias}, context {self.context}"
+            f"{antialias}{deterministic}, context {self.context}"
         )
 
 

@@ -207,15 +207,15 @@ def explain(
     Example:
         >>> import torch
         >>> from spatial_transformers import explain
-        >>> print(explain(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), mode="nearest"))
+        >>> reasons = explain(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), mode="nearest")
+        >>> print(*reasons.splitlines()[::3], sep="\\n")
         warp of a 2-D uint8 image on cpu, mode nearest, padding zeros, context eager: reference
           aten: grid_sample takes floating images only
-          reference: can run
 
     """
     _check_image(image)
-    named = (mode, phi is not None, padding_mode, align_corners, antialias, 1.0)
-    spec = _spec(operation, image.ndim - 2, image.dtype, image.device.type, context(), *named)
+    named: tuple[Any, ...] = (mode, phi is not None, padding_mode, align_corners, antialias, 1.0)
+    spec = _spec(*_facts(operation, image), *named)
     return dispatch.report(spec, backend, BACKENDS)
 
 
@@ -273,11 +273,16 @@ def _resolve(
     operation: dispatch.Operation, image: Tensor, named: tuple[Any, ...], backend: str | None
 ) -> tuple[dispatch.Spec, dispatch.Backend]:
     """Check the options and choose a backend, once for all calls that are alike."""
-    surrounding = context()
-    facts = (operation, image.ndim - 2, image.dtype, image.device.type, surrounding)
-    remember = surrounding == "eager" and isinstance(named[0], str)
+    facts = _facts(operation, image)
+    remember = facts[-1] == "eager" and isinstance(named[0], str)
     resolve = _resolved if remember else _resolved.__wrapped__
     return resolve(facts, named, backend, BACKENDS)
+
+
+def _facts(operation: dispatch.Operation, image: Tensor) -> tuple[Any, ...]:
+    """Return what else than options a choice depends on."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return operation, image.ndim - 2, image.dtype, image.device.type, deterministic, context()
 
 
 @lru_cache(maxsize=1024)
@@ -296,6 +301,7 @@ def _spec(
     ndim: int,
     dtype: torch.dtype,
     device: str,
+    deterministic: bool,
     surrounding: Context,
     mode: str | Kernel,
     own_phi: bool,
@@ -318,6 +324,7 @@ def _spec(
         context=surrounding,
         own_phi=own_phi or isinstance(kernel.phi, Tensor),
         max_shrink=max_shrink if antialias else None,
+        deterministic=deterministic,
     )
 
 

@@ -5,8 +5,9 @@ from .aten import Aten
 from .cpu import Cpu
 from .fused import Fused, register
 from .reference import Reference
+from .triton import Triton
 
-BACKENDS: tuple[Backend, ...] = (Cpu(), Aten(), Reference())
+BACKENDS: tuple[Backend, ...] = (Cpu(), Triton(), Aten(), Reference())
 
 for backend in BACKENDS:
     if isinstance(backend, Fused):

@@ -60,6 +60,8 @@ class Aten(Backend):
         exact = spec.operation == "warp" and spec.context != "export"
         if exact and spec.mode == "bicubic" and spec.padding_mode not in FILLING:
             reasons.append("bicubic taps outside, in exact pixels, are zeros only")
+        if spec.device == "cuda" and spec.deterministic:
+            reasons.append("its gradient to the image differs from run to run on CUDA")
         return reasons
 
     def sample(

@@ -92,12 +92,12 @@ class Cpu(Fused):
         """Run the backward pass; see `Fused.backward`."""
         image, layout = regular(image)
         inputs = (image, coordinates, functions, fill)
+        empty = 0 in (*image.shape[:2], coordinates.shape[0])  # then nothing is written
         layouts = (layout, *[torch.contiguous_format] * 3)
+        makers = (torch.zeros_like if empty else torch.empty_like, *[torch.zeros_like] * 3)
         grads = tuple(
-            torch.zeros_like(t, dtype=coordinates.dtype, memory_format=to)
-            if need and t is not None
-            else None
-            for t, need, to in zip(inputs, needed, layouts, strict=True)
+            make(t, dtype=coordinates.dtype, memory_format=to) if need and t is not None else None
+            for make, t, need, to in zip(makers, inputs, needed, layouts, strict=True)
         )
         grad = grad.contiguous(memory_format=layout)
         self._call("stn_backward", plan, layout, inputs, None, grad, *grads)

@@ -167,13 +167,19 @@ def _plain(field: _Field, pixels: Sequence[Tensor]) -> _Sums:
         base = kernel.base(x)
         first, last = kernel.offsets[0], kernel.offsets[-1]
         offsets = torch.arange(first, last + 1, dtype=x.dtype, device=x.device)
-        distance = (x - base)[:, None] - offsets[:, None]
+        distance = _apart(x, base)[:, None] - offsets[:, None]
         weights.append(_kept_small(field, _normalised)(kernel, distance, field.entries(axis)))
         axes.append(_taps(field, axis, base, offsets))
     inside = [w * taps.inside for w, taps in zip(weights, axes, strict=True)]
     values = _weighted(field, inside, [taps.read for taps in axes])
     covered = [(w * taps.covered).sum(1) for w, taps in zip(inside, axes, strict=True)]
     return _Sums(values, reduce(torch.mul, covered), reduce(torch.mul, [w.sum(1) for w in weights]))
+
+
+def _apart(x: Tensor, base: Tensor) -> Tensor:
+    """Return x - base; just below 1 where that rounds to 1, which is the next interval's."""
+    apart = x - base
+    return apart.where(apart < 1, apart - torch.finfo(x.dtype).eps / 2)
 
 
 def _normalised(kernel: Kernel, distance: Tensor, entries: tuple[Entry, ...]) -> Tensor:

@@ -95,59 +95,69 @@ inline void planes(const Job& job, const T& taps, int64_t n, Tile tile, Range ch
   }
 }
 
-// All channels of one tap of one point: returns Σ g × value by fours, and adds weight × g to grad.
-template <class S, class R>
-inline Quad<R> channels(int64_t count, const S* given, const S* value, R weight, R* grad) {
-  Block<R> total = {}, g, v;
-  int64_t c = 0;
-  for (; c + kBlock<R> <= count; c += kBlock<R>) {
+// All channels of one point: Σ gradient × value per tap, by fours, and weight × gradient added.
+template <bool kRead, class S, class R, int kCount>
+inline void one_point(int64_t count, const S* given, const S* const (&value)[kCount],
+                      const R (&weight)[kCount], R* const (&grad)[kCount], Quad<R> (&dot)[kCount]) {
+  const int64_t blocks = count / kBlock<R> * kBlock<R>;
+  Block<R> total[kCount] = {}, g, v;
+  for (int64_t c = 0; c < blocks; c += kBlock<R>) {
     load_block(given + c, g);
-    if (value) {
-      load_block(value + c, v);
-      total += g * v;
-    }
-    if (grad) {
-      load_block(grad + c, v);
-      v += weight * g;
-      store_block(v, grad + c);
+    STN_UNROLL
+    for (int t = 0; t < kCount; ++t) {
+      if (kRead && value[t]) {
+        load_block(value[t] + c, v);
+        total[t] += g * v;
+      }
+      if (!grad[t]) continue;
+      load_block(grad[t] + c, v);
+      v += weight[t] * g;
+      store_block(v, grad[t] + c);
     }
   }
-  Quad<R> quad = fold(total);
-  for (; c < count; ++c) {
-    if (value) quad[0] += widen(given[c]) * widen(value[c]);
-    if (grad) grad[c] += weight * widen(given[c]);
+  STN_UNROLL
+  for (int t = 0; t < kCount; ++t) {
+    dot[t] = fold(total[t]);
+    for (int64_t c = blocks; c < count; ++c) {
+      const R gradient = widen(given[c]);
+      if (kRead && value[t]) dot[t][0] += gradient * widen(value[t][c]);
+      if (grad[t]) grad[t][c] += weight[t] * gradient;
+    }
   }
-  return quad;
 }
 
 // All channels of a tile, a point after the other.
 template <class S, int K, class R, class T>
 void points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip<R>& strip,
             const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
+  constexpr int kCount = T::kCount;
   const Call& call = job.call;
   const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
   const S* fill = static_cast<const S*>(call.fill_data);
   const S* given = plane<S>(call.grad_data, call.output, n, 0) + tile.start * call.output.pixel;
-  const Places<R, T::kCount> places(call, taps, taps.axis[call.ndim - 1], strip);
+  const Places<R, kCount> places(call, taps, taps.axis[call.ndim - 1], strip);
   Lanes<R> outer;
   if (sums.fill) uncovered(taps, outer);
-  alignas(64) R quads[T::kCount][4 * kTile];
+  alignas(64) Quad<R> quads[kTile][kCount];
   for (int64_t i = 0; i < tile.count; ++i, given += call.output.pixel) {
+    const S* value[kCount];
+    R weight[kCount], *grad[kCount];
+    find_values(taps, i, from, fill, value);
     STN_UNROLL
-    for (int t = 0; t < T::kCount; ++t) {
-      const bool inside = taps.whole || taps.inside[t][i];
-      const S* value = !sums.wanted ? nullptr : inside ? from + taps.at(t, i) : fill;
-      const R weight = places.weight[t][i];
-      R* grad = strip.grad && weight != 0 ? strip.grad + places.index[t][i] : nullptr;
-      const Quad<R> quad = channels(call.channels, given, value, weight, grad);
-      __builtin_memcpy(quads[t] + 4 * i, &quad, sizeof quad);
+    for (int t = 0; t < kCount; ++t) {
+      weight[t] = places.weight[t][i];
+      grad[t] = strip.grad && weight[t] != 0 ? strip.grad + places.index[t][i] : nullptr;
     }
+    if (sums.wanted)
+      one_point<true>(call.channels, given, value, weight, grad, quads[i]);
+    else
+      one_point<false>(call.channels, given, value, weight, grad, quads[i]);
     for (int64_t c = 0; sums.fill && c < call.channels; ++c)
       sums.fill[c] += outer[i] * widen(given[c]);
   }
-  for (int t = 0; t < T::kCount; ++t)
-    for (int64_t i = 0; i < tile.count; ++i) {
-      const R* q = quads[t] + 4 * i;
+  for (int64_t i = 0; i < tile.count && sums.wanted; ++i)
+    for (int t = 0; t < kCount; ++t) {
+      const Quad<R> q = quads[i][t];
       dot[t][i] = (q[0] + q[1]) + (q[2] + q[3]);
     }
 }

@@ -76,17 +76,13 @@ void sum_planes(const Call& call, const T& taps, int64_t n, Tile tile) {
   }
 }
 
-template <class V, class S, class T>
-inline void sum_block(const S* from, const S* fill, const T& taps, int64_t i, S* out) {
-  V total = V{}, value;
+// Where the taps of a point are read: a channel of their pixels, or of the fill, or null.
+template <class S, class T>
+inline void find_values(const T& taps, int64_t i, const S* from, const S* fill,
+                        const S* (&value)[T::kCount]) {
   STN_UNROLL
-  for (int t = 0; t < T::kCount; ++t) {
-    const bool inside = taps.whole || taps.inside[t][i];
-    if (!inside && !fill) continue;
-    load_block(inside ? from + taps.at(t, i) : fill, value);
-    total += taps.weight[t][i] * value;
-  }
-  store_block(total, out);
+  for (int t = 0; t < T::kCount; ++t)
+    value[t] = taps.whole || taps.inside[t][i] ? from + taps.at(t, i) : fill;
 }
 
 template <class S, class T>
@@ -96,11 +92,26 @@ void sum_points(const Call& call, const T& taps, int64_t n, Tile tile) {
   const S* fill = static_cast<const S*>(call.fill_data);
   S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
   out += tile.start * call.output.pixel;
+  const int64_t blocks = call.channels / kBlock<R> * kBlock<R>;
   for (int64_t i = 0; i < tile.count; ++i, out += call.output.pixel) {
-    int64_t c = 0;
-    for (; c + kBlock<R> <= call.channels; c += kBlock<R>)
-      sum_block<Block<R>>(from + c, fill ? fill + c : fill, taps, i, out + c);
-    for (; c < call.channels; ++c) sum_block<R>(from + c, fill ? fill + c : fill, taps, i, out + c);
+    const S* value[T::kCount];
+    find_values(taps, i, from, fill, value);
+    for (int64_t c = 0; c < blocks; c += kBlock<R>) {
+      Block<R> total = {}, read;
+      STN_UNROLL
+      for (int t = 0; t < T::kCount; ++t) {
+        if (!value[t]) continue;
+        load_block(value[t] + c, read);
+        total += taps.weight[t][i] * read;
+      }
+      store_block(total, out + c);
+    }
+    for (int64_t c = blocks; c < call.channels; ++c) {
+      R total = 0;
+      for (int t = 0; t < T::kCount; ++t)
+        if (value[t]) total += taps.weight[t][i] * widen(value[t][c]);
+      narrow(total, out[c]);
+    }
   }
 }
 

@@ -89,11 +89,6 @@ inline void load_block(const Bfloat16* from, Block<float>& to) {
   const Vector<float>::Bits bits = __builtin_convertvector(given, Vector<float>::Bits) << 16;
   __builtin_memcpy(&to, &bits, sizeof to);
 }
-template <class S>
-inline void load_block(const S* from, Work<S>& to) {  // of one channel
-  to = widen(*from);
-}
-
 template <class R>
 inline void store_block(const Block<R>& from, R* to) {
   __builtin_memcpy(to, &from, sizeof from);
@@ -102,11 +97,6 @@ template <class S>
 inline void store_block(const Block<float>& from, S* to) {
   for (int c = 0; c < kBlock<float>; ++c) narrow(from[c], to[c]);
 }
-template <class S>
-inline void store_block(const Work<S>& from, S* to) {
-  narrow(from, *to);
-}
-
 // Four values, to which blocks are folded, and which are transposed by fours.
 template <class R>
 struct Four {

@@ -70,7 +70,10 @@ void scatter_block(const Job& job, int64_t n, int64_t block) {
   if (!part.ready || !summed.aligned()) return;
   part.read_gradient();
   __builtin_memset(summed.aligned(), 0, values * sizeof(R));
-  if (!job.both) part.job.call.grad_coordinates = part.job.call.grad_fill = nullptr;
+  if (!job.both) {  // another pass sums for the coordinates and the fill
+    part.job.call.grad_coordinates = part.job.call.grad_fill = nullptr;
+    part.job.matrix_sums = nullptr;
+  }
   const Strip<R> strip{summed.aligned(), {0, job.call.source[D - 1]}, false};
   double fill[part.kWidth] = {};
   for (int64_t group = 0; group < job.groups; ++group)
@@ -133,6 +136,17 @@ void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip) {
   }
 }
 
+// Sets a strip of every channel to 0.
+template <class R>
+void clear(const Job& job, const Strip<R>& strip) {
+  const Call& call = job.call;
+  const int64_t row = job.pixels / call.source[call.ndim - 1] * call.image.pixel;
+  const int64_t planes = call.image.channel == 1 ? 1 : call.channels;
+  for (int64_t c = 0; c < planes; ++c)
+    __builtin_memset(strip.grad + c * call.image.channel + strip.rows.low * row, 0,
+                     (strip.rows.high - strip.rows.low) * row * sizeof(R));
+}
+
 template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
@@ -146,10 +160,12 @@ void scatter(const Job& job, int64_t begin, int64_t end) {
     const Strip<R> strip{static_cast<R*>(job.call.grad_image) + b * job.call.image.batch,
                          {low, high < rows ? high : rows},
                          job.strips > 1};
-    if (job.cells)
+    if (job.cells) {
       scatter_cells<S, D, K>(job, b, strip);
-    else
+    } else {
+      clear(job, strip);
       scatter_tiles<S, D, K>(job, b, strip, nullptr);
+    }
   }
 }
 

@@ -1,0 +1,190 @@
+# type: ignore  (Triton is optional, and its language untyped)
+"""What a kernel reads along one axis, for Triton: bases, taps, weights and slopes (eqs. 3 to 7).
+
+The operations are those of `kernels.py` and `padding.py`, in their order. Pixels are numbers in the
+dtype of the coordinates until they are read, so that nothing overflows far outside; lengths, too,
+come in that dtype.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def quotient(a, b):
+    """Return a / b, rounded once: float32's own division is an approximation on CUDA."""
+    if a.dtype == tl.float64:
+        result = a / b
+    else:
+        result = tl.div_rn(a, b)
+    return result
+
+
+@triton.jit
+def isfinite(x):
+    """Say where x is neither infinite nor NaN."""
+    return tl.abs(x) < float("inf")
+
+
+@triton.jit
+def _is_odd(x):
+    return x - 2 * tl.floor(x * 0.5) == 1
+
+
+@triton.jit
+def _nearest(x):
+    """Round, halves to even."""
+    below = tl.floor(x)
+    rest = x - below
+    return below + ((rest > 0.5) | ((rest == 0.5) & _is_odd(below))).to(x.dtype)
+
+
+@triton.jit
+def _far_remainder(x, n):
+    """Return x mod n, exactly, for whole numbers |x| = m 2^e with e at least 0."""
+    if x.dtype == tl.float64:
+        bits = tl.abs(x).to(tl.int64, bitcast=True)
+        exponent = ((bits >> 52) & 2047) - 1075
+        mantissa = (bits & ((1 << 52) - 1)) | (1 << 52)
+    else:
+        bits = tl.abs(x).to(tl.int32, bitcast=True).to(tl.int64)
+        exponent = ((bits >> 23) & 255) - 150
+        mantissa = (bits & ((1 << 23) - 1)) | (1 << 23)
+    exponent, n = tl.maximum(exponent, 0), n.to(tl.int64)
+    rest, power = mantissa % n, tl.zeros_like(bits) + 2 % n
+    for _ in range(10):  # 2^e mod n by squares
+        rest = tl.where((exponent & 1) == 1, rest * power % n, rest)
+        power, exponent = power * power % n, exponent >> 1
+    return tl.where((x < 0) & (rest > 0), n - rest, rest).to(x.dtype)
+
+
+@triton.jit
+def remainder(x, n):
+    """Return x mod n in [0, n], as torch does."""
+    limit = 4503599627370496.0 if x.dtype == tl.float64 else 8388608.0  # whole from there on
+    near = tl.abs(x) < limit
+    some = tl.where(near, x, 0)
+    rest = some - tl.floor(quotient(some, n)) * n
+    rest = tl.where(rest < 0, rest + n, rest)  # the quotient may be rounded up to a whole number
+    rest = tl.where(rest >= n, tl.where(some < 0, rest, rest - n), rest)
+    if tl.min(near.to(tl.int32)) == 0:
+        rest = tl.where(near, rest, _far_remainder(x, n))
+    return rest
+
+
+@triton.jit
+def _reflect(x, n, CORNERS: tl.constexpr):
+    """Fold the axis at its ends; return the number of folds with it."""
+    low, span = (n * 0, n - 1) if CORNERS else (n * 0 - 0.5, n)
+    distance = tl.abs(x - low)
+    folds = tl.floor(quotient(distance, tl.where(span == 0, 1, span)))
+    rest = distance - folds * span
+    odd = _is_odd(folds)
+    return tl.where(span == 0, x * 0, tl.where(odd, span - rest, rest) + low), odd
+
+
+@triton.jit
+def settle(x, n, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
+    """Return an axis: coordinate, base and where that is read, slope of moving inside, length.
+
+    With one or two taps the point itself moves inside, with slope 0 from the border's centres on.
+    """
+    slope = tl.zeros_like(x) + 1
+    if TAPS < 4:
+        if PADDING == "wrap":
+            x = remainder(x, n)
+        if PADDING == "reflection":
+            low = 0.0 if CORNERS else -0.5
+            slope = tl.where(x > low, slope, -slope)
+            x, odd = _reflect(x, n, CORNERS)
+            slope = tl.where(odd, -slope, slope)
+        if PADDING == "reflection" or PADDING == "border":
+            slope = tl.where((x > 0) & (x < n - 1), slope, 0)
+            x = tl.minimum(tl.maximum(x, 0), n - 1)
+    base = _nearest(x) if TAPS == 1 else tl.floor(x)
+    read = base
+    if TAPS == 4 and PADDING == "wrap":
+        read = remainder(base, n)
+    return x, base, read, slope, n
+
+
+@triton.jit
+def settle_all(
+    point, size, NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr,
+    CORNERS: tl.constexpr,
+):  # fmt: skip
+    """Return the three axes, of which z has one tap in 2-D."""
+    dtype: tl.constexpr = point[0].dtype
+    x = settle(point[0], size[0].to(dtype), TAPS, PADDING, CORNERS)
+    y = settle(point[1], size[1].to(dtype), TAPS, PADDING, CORNERS)
+    deep: tl.constexpr = TAPS if NDIM == 3 else 1
+    return x, y, settle(point[2], size[2].to(dtype), deep, PADDING, CORNERS)
+
+
+@triton.jit
+def weigh(d, o, TAPS: tl.constexpr):
+    """Return k(d) and its right-hand slope for the tap at offset o."""
+    x = tl.abs(d)
+    near, far, a = 1 - x, 2 - x, 0.75  # Keys's a, negated
+    if TAPS == 1:
+        weight, slope = tl.zeros_like(d) + 1, tl.zeros_like(d)
+    elif TAPS == 2:  # by the tap: a distance just below 1 may be rounded to it
+        weight, slope = near, tl.zeros_like(d) + (2 * o - 1)
+    else:
+        is_inner = (d >= -1) & (d < 1)
+        inner, outer = near * near * (1 + 2 * x) + a * (x * x * near), far * far * (a * near)
+        weight = tl.where(is_inner, inner, outer)
+        inner, outer = x * (a * (2 * near - x) - 6 * near), -a * far * (2 * near + far)
+        slope = tl.where(is_inner, inner, outer)
+        slope = tl.where(d >= 0, slope, -slope)
+    return weight, slope
+
+
+@triton.jit
+def tap(axis, o, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
+    """Return the pixel at offset o, whether it is one, its weight and its slope."""
+    x, base, read, _, n = axis
+    number = base + o
+    inside = number == number
+    weight, slope = weigh(x - base - o, o, TAPS)
+    if PADDING == "zeros" or PADDING == "constant" or PADDING == "renormalise":
+        inside = (number >= 0) & (number <= n - 1)
+    elif PADDING == "wrap" and TAPS < 4:
+        number = tl.where(number >= n, number - n, number)
+    elif PADDING == "wrap":
+        number = read + (number - base)
+        number = number - tl.floor(quotient(number, n)) * n
+    elif PADDING == "reflection":
+        number = _reflect(number, n, CORNERS)[0]
+    return tl.minimum(tl.maximum(number, 0), n - 1).to(tl.int32), inside, weight, slope
+
+
+@triton.jit
+def cover(axis, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
+    """Return an axis's sums of weights inside, of their slopes, and of all weights."""
+    first: tl.constexpr = -1 if TAPS == 4 else 0
+    inner, slopes = tl.zeros_like(axis[0]), tl.zeros_like(axis[0])
+    total = tl.zeros_like(axis[0])
+    for k in tl.static_range(TAPS):
+        _, inside, weight, slope = tap(axis, k + first, TAPS, PADDING, CORNERS)
+        inner += tl.where(inside, weight, 0)
+        slopes += tl.where(inside, slope, 0)
+        total += weight
+    return inner, slopes, total
+
+
+@triton.jit
+def cover_all(
+    axes, NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr
+):
+    """Return `cover` of the three axes."""
+    deep: tl.constexpr = TAPS if NDIM == 3 else 1
+    x, y = cover(axes[0], TAPS, PADDING, CORNERS), cover(axes[1], TAPS, PADDING, CORNERS)
+    return x, y, cover(axes[2], deep, PADDING, CORNERS)
+
+
+@triton.jit
+def divided(value, share):
+    """Divide by the share of the weights that is inside: 0 where it is below a thousandth."""
+    some = share > 1e-3
+    return tl.where(some, quotient(value, tl.where(some, share, 1)), 0)

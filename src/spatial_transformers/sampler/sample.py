@@ -208,9 +208,8 @@ def explain(
         >>> import torch
         >>> from spatial_transformers import explain
         >>> reasons = explain(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), mode="nearest")
-        >>> print(*reasons.splitlines()[::3], sep="\\n")
-        warp of a 2-D uint8 image on cpu, mode nearest, padding zeros, context eager: reference
-          aten: grid_sample takes floating images only
+        >>> reasons.splitlines()[3]
+        '  aten: grid_sample takes floating images only'
 
     """
     _check_image(image)

@@ -117,20 +117,5 @@ class Part {
   R fill_[kBlock<R>];
 };
 
-template <class S, int D, int K>
-void forward(const Job& job, int64_t begin, int64_t end) {
-  for (int64_t task = begin; task < end; ++task) {
-    if (!job.blocks) {
-      forward_group<S, D, K>(job, task / job.groups, task % job.groups);
-      continue;
-    }
-    const int64_t n = task / job.blocks;
-    Part<S> part(job, n, task % job.blocks, true);
-    for (int64_t group = 0; part.ready && group < job.groups; ++group)
-      forward_group<Work<S>, D, K>(part.job, n, group);
-    if (part.ready) part.write_output();
-  }
-}
-
 }  // namespace
 }  // namespace STN_ISA

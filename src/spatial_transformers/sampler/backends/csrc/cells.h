@@ -3,7 +3,7 @@
 // A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number to
 // each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it. Cells go
 // one beyond the image on either side, and so do taps: those that are no pixels are not collected.
-#include "blocks.h"
+#include "margins.h"
 
 namespace STN_ISA {
 namespace {
@@ -24,6 +24,7 @@ class Cells {
   Cells(const Job& job, Range rows) : rows_(rows), scratch_(job, kChunk * count(job, rows) * kTaps) {
     data_ = reinterpret_cast<Type*>(scratch_.aligned());
     size_ = count(job, rows);
+    for (int a = 0; a < D; ++a) length_[a] = job.call.source[a];
     stride_[0] = 1;
     for (int a = 1; a < D; ++a) stride_[a] = stride_[a - 1] * (job.call.source[a - 1] + 1);
   }
@@ -38,14 +39,19 @@ class Cells {
     const Index low = Index(rows_.low) - 1, high = Index(rows_.high);
     Index stride[D];
     for (int a = 0; a < D; ++a) stride[a] = Index(stride_[a]);
+    Index length[D];
+    for (int a = 0; a < D; ++a) length[a] = Index(length_[a]);
     Lanes<R> weight[kTaps];
     each(i) {
       const Index row = taps.axis[D - 1].first[i];
-      const bool own = row >= low && row < high;
-      Index place = own ? (row - low) * stride[D - 1] : 0;
+      Index own = -Index(row >= low) & -Index(row < high), place = (row - low) * stride[D - 1];
       STN_UNROLL
-      for (int a = 0; a + 1 < D; ++a) place += (taps.axis[a].first[i] + 1) * stride[a];
-      place_[i] = place;
+      for (int a = 0; a + 1 < D; ++a) {
+        const Index first = taps.axis[a].first[i];
+        own &= -Index(first >= -1) & -Index(first < length[a]);
+        place += (first + 1) * stride[a];
+      }
+      place_[i] = own ? place : 0;
       STN_UNROLL
       for (int t = 0; t < kTaps; ++t) weight[t][i] = own ? taps.weight[t][i] : 0;
     }
@@ -101,7 +107,7 @@ class Cells {
   Range rows_;
   Scratch<R> scratch_;
   Type* data_;
-  int64_t size_, stride_[D];
+  int64_t size_, stride_[D], length_[D];
   Lanes<Index> place_;
   Type weight_[kTile];
 };

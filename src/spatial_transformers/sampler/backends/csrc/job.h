@@ -6,9 +6,13 @@
 constexpr int kTile = 64;        // points that are computed side by side
 constexpr int kLanes = 16;       // in which sums over points are kept
 constexpr int64_t kGroup = 64;   // tiles in a task
+constexpr int64_t kImages = 4;  // tasks enough: fewer images are cut into strips, kManyTasks in all
 constexpr int64_t kManyTasks = 32;
+constexpr int64_t kCells = 1 << 22;         // most bytes of cells, which must be near
 constexpr int64_t kStripPixels = 1 << 14;   // of the source, at least, in a strip
 constexpr int64_t kSpread = 8;              // channels from which they are computed side by side
+constexpr int kMargin = 2;                  // pixels around a copied image
+constexpr int64_t kCopied = 1 << 16;        // most pixels and channels of an image that is copied
 constexpr int64_t kChunk = 4;               // channels whose gradients are summed in cells at once
 constexpr int64_t kTransposed = 1 << 17;    // most pixels of source and target that are transposed
 
@@ -26,6 +30,7 @@ struct Job {
   int64_t tiles, groups;       // per image
   int64_t strips, strip_rows;  // of the source along its slowest axis, for the image's gradient
   int64_t blocks;              // of channels that are transposed to lie side by side; 0: none are
+  bool margins;                // an image is copied with a margin, so that every tap is a pixel
   bool near;                   // an image is small enough for the nearest memory
   bool cells;                  // the image's gradient is summed in cells
   bool owners;                 // a group of tiles is one task for all images
@@ -48,7 +53,7 @@ struct Job {
 
 // One instruction set's code, for a range of tasks each.
 struct Core {
-  void (*forward)(const Job&, int64_t begin, int64_t end);    // (image, group), or (image, block)
+  void (*forward)(const Job&, int64_t begin, int64_t end);    // (image, group); (image, block); image
   void (*find_ranges)(const Job&, int64_t begin, int64_t end);  // (image, group)
   void (*gather)(const Job&, int64_t begin, int64_t end);     // (image, group), or group if owners
   void (*scatter)(const Job&, int64_t begin, int64_t end);    // (image of the source, strip), or (image, block)

@@ -125,10 +125,12 @@ Job chunk_of(const Job& job, int64_t first) {
 }
 
 template <class S, int D, int K>
-void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip) {
+void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip, Margins<S>& margins) {
   Cells<Work<S>, D> cells(job, strip.rows);
   for (int64_t first = 0; cells.ready() && first < job.call.channels; first += kChunk) {
-    const Job part = chunk_of<S>(job, first);
+    Job part = chunk_of<S>(job, first);
+    if (job.margins && !margins.ready()) return;
+    if (job.margins) margins.take(job, b, part);
     cells.clear(part.call.channels);
     scatter_tiles<S, D, K>(part, b, strip, &cells);
     for (int64_t c = 0; c < part.call.channels; ++c)
@@ -150,6 +152,7 @@ void clear(const Job& job, const Strip<R>& strip) {
 template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
+  Margins<S> margins(job);
   for (int64_t task = begin; task < end; ++task) {
     if (job.blocks) {
       scatter_block<S, D, K>(job, task / job.blocks, task % job.blocks);
@@ -161,7 +164,7 @@ void scatter(const Job& job, int64_t begin, int64_t end) {
                          {low, high < rows ? high : rows},
                          job.strips > 1};
     if (job.cells) {
-      scatter_cells<S, D, K>(job, b, strip);
+      scatter_cells<S, D, K>(job, b, strip, margins);
     } else {
       clear(job, strip);
       scatter_tiles<S, D, K>(job, b, strip, nullptr);

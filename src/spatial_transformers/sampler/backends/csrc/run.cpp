@@ -87,7 +87,18 @@ int64_t count_blocks(const Job& job) {
   return job.points + job.pixels > kTransposed ? 0 : (call.channels + width - 1) / width;
 }
 
-// Few images are cut into strips; an image that is a task by itself does both gradients in one pass.
+// Whether images are copied: small ones, each for about as many points as it has pixels.
+bool has_margins(const Job& job) {
+  const Call& call = job.call;
+  const bool fits = job.pixels * call.channels <= kCopied && job.points * 2 >= job.pixels;
+  const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
+  const bool outside = call.padding == kZeros || call.padding == kConstant;
+  return fits && planes && outside && call.taps == 2 && !job.blocks &&
+         call.image_batch == call.batch;
+}
+
+// Few images are cut into strips, at the price of a pass that finds which tiles reach them. An image
+// that is a task by itself does both gradients in one pass.
 void cut_source(Job& job) {
   const Call& call = job.call;
   const int64_t rows = call.source[call.ndim - 1];
@@ -96,10 +107,9 @@ void cut_source(Job& job) {
   job.owners = call.coordinates_batch < call.batch || call.grad_functions;
   job.blocks = call.grad_image ? count_blocks(job) : 0;
   const bool planes = call.image.channel != 1 || call.channels < kSpread;
-  job.cells = call.taps == 2 && call.padding != kWrap && planes && job.points * 4 >= job.pixels;
   const bool whole = !shared && !call.grad_functions && call.grad_image && coordinates;
   job.strips = 1;
-  if (!job.blocks) {
+  if (!job.blocks && call.image_batch < kImages) {
     int64_t strips = job.pixels / kStripPixels;
     const int64_t wanted = (kManyTasks + call.image_batch - 1) / call.image_batch;
     strips = strips < wanted ? strips : wanted;
@@ -108,8 +118,13 @@ void cut_source(Job& job) {
   }
   job.strip_rows = (rows + job.strips - 1) / job.strips;
   job.strips = (rows + job.strip_rows - 1) / job.strip_rows;
+  const int64_t chunk = call.channels < kChunk ? call.channels : kChunk, bits = 2 + call.ndim;
+  const bool fits = (job.pixels / job.strips * chunk << bits) <= kCells;
+  job.cells = call.taps == 2 && call.padding != kWrap && planes && fits &&
+              job.points * 4 >= job.pixels;
   job.both = whole && job.strips == 1 &&
              (job.blocks ? call.form != kPoints : !job.cells || call.channels <= kChunk);
+  job.margins = job.both && job.cells && !call.grad_fill && has_margins(job);
 }
 
 struct Range64 {
@@ -187,7 +202,8 @@ int32_t stn_forward(const Call* call) {
   Job job = job_of(*call);
   job.failed = &failed;
   job.blocks = count_blocks(job);
-  const int64_t tasks = call->batch * (job.blocks ? job.blocks : job.groups);
+  job.margins = has_margins(job);
+  const int64_t tasks = call->batch * (job.margins ? 1 : job.blocks ? job.blocks : job.groups);
   return spread(job, core_of(*call, job.pixels).forward, tasks) | failed;
 }
 

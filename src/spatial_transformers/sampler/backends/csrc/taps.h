@@ -118,15 +118,18 @@ class Taps {
     const Call& call = job.call;
     Index stride[D];
     stride[0] = Index(call.image.pixel);
-    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(call.source[a - 1]);
+    const int64_t more = job.margins ? 2 * kMargin : 0;
+    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(call.source[a - 1] + more);
     STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
       shift[t] = 0;
       for (int a = 0; a < D; ++a) shift[t] += part(t, a) * stride[a];
     }
-    whole = everywhere_inside(call, pixel);
-    if (whole)
-      read_whole(pixel, stride);
+    whole = job.margins || everywhere_inside(call, pixel);
+    if (job.margins)
+      read_whole<true>(call, pixel, stride);
+    else if (whole)
+      read_whole<false>(call, pixel, stride);
     else
       read_any(call, pixel, stride);
   }
@@ -180,9 +183,14 @@ class Taps {
     return all == -1;
   }
 
-  void read_whole(const Lanes<R> (&pixel)[D], const Index (&stride)[D]) {
+  template <bool kMargins>
+  void read_whole(const Call& call, const Lanes<R> (&pixel)[D], const Index (&stride)[D]) {
     Index step[D];  // which no result can lie in
-    for (int a = 0; a < D; ++a) step[a] = stride[a];
+    R last[D];
+    for (int a = 0; a < D; ++a) {
+      step[a] = stride[a];
+      last[a] = R(call.source[a]);
+    }
     each(i) {
       Index at = 0;
       R product[kCount];
@@ -190,7 +198,12 @@ class Taps {
       for (int t = 0; t < kCount; ++t) product[t] = 1;
       STN_UNROLL
       for (int a = 0; a < D; ++a) {
-        const R x = pixel[a][i], base = K % 2 ? even(x) : floor_of(x), d = x - base;
+        R x = pixel[a][i];
+        if (kMargins) {  // what is not finite reads the margin only
+          x = finite(x) ? x : -kMargin;
+          x = x < -kMargin ? -kMargin : x > last[a] ? last[a] : x;
+        }
+        const R base = K % 2 ? even(x) : floor_of(x), d = x - base;
         const Index first = Index(base) + Axis<R, K>::kFirst;
         at += first * step[a];
         if (kSlopes) axis[a].first[i] = first;

@@ -1,5 +1,6 @@
 # make demo: the main job; make test: the suite; make test-all: with every slow compilation too;
 # make check: style, types, house rules; make format, make api: renew what they check.
+# make sanitize: replay the compiled code under ThreadSanitizer, AddressSanitizer and UBSan.
 # make bench: measure against others, and renew the tables of docs/; continues where it was stopped.
 # Each makes the environment it needs in .venv, with the versions of constraints.txt.
 
@@ -8,16 +9,16 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses auto
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-all check format api bench clean
+.PHONY: help demo test test-all check format api sanitize bench clean
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
 
 test-all: ALL = --all
 test test-all: .venv/dev.stamp
-	$(PYTEST) --typed --table
+	$(PYTEST) --typed --table $(ALL)
 	$(PYTEST) -m traced --table $(ALL)
 
 check: .venv/dev.stamp
@@ -32,6 +33,9 @@ format: .venv/dev.stamp
 
 api: .venv/dev.stamp
 	$(BIN)/python tests/test_house.py
+
+sanitize: .venv/dev.stamp
+	PYTHONPATH=tests $(BIN)/python -m sampler.backends.sanitize runs/sanitize
 
 bench: MEASURED = runs/bench/$(shell git describe --always --dirty --exclude '*')
 bench: .venv/bench.stamp

@@ -10,6 +10,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from spatial_transformers import KERNELS, Affine, Kernel, SpatialTransformer, sample
+from spatial_transformers.sampler.backends.reference import sample_pixels
+from spatial_transformers.sampler.dispatch import Spec
 from spatial_transformers.sampler.padding import PADDING_MODES
 
 from .oracles import (
@@ -341,3 +343,15 @@ def test_a_transformer_keeps_its_kernel_in_its_state():
         Localisation(), Affine(), mode="gaussian", phi=nn.Parameter(torch.tensor([0.5]))
     )
     assert [name for name, _ in given.named_parameters()] == ["phi"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_slope_just_below_a_pixel(dtype):
+    """Where x − ⌊x⌋ rounds to 1, x still lies below the pixel: the slope is U_0 − U_-1."""
+    spec = Spec("sample", 2, KERNELS["bilinear"], "zeros", False, dtype, "cpu", "eager")
+    pixels = torch.tensor([[[-1e-9, 0.0]], [[-1e-20, 0.0]]], dtype=dtype, requires_grad=True)
+    image = torch.tensor([[[[5.0, 9.0]]]], dtype=dtype)
+    sampled = sample_pixels(spec, image, pixels, None)
+    assert_close(sampled.flatten(), torch.full((2,), 5.0, dtype=dtype))
+    (slope,) = torch.autograd.grad(sampled.sum(), pixels)
+    assert_close(slope[..., 0], torch.full((2, 1), 5.0, dtype=dtype))

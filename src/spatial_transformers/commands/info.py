@@ -18,12 +18,15 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from .. import explain
+    from ..sampler.backends.cpu import Cpu
 
     print(f"python {platform.python_version()} on {platform.platform()}")
     print(f"torch {torch.__version__}")  # with its build, which the installed version lacks
     for package in ("spatial-transformers", "numpy", "jaxtyping", "lightning", "matplotlib"):
         print(f"{package} {_version(package)}")
     print(f"devices: cpu ({torch.get_num_threads()} threads){_accelerators()}")
+    compiled = ", ".join(Cpu().instruction_sets()) or "none"
+    print(f"instruction sets of the cpu backend: {compiled}")
     for device in _devices():
         for ndim in (2, 3):
             print(explain(torch.zeros((1, 1, *[2] * ndim), device=device)))

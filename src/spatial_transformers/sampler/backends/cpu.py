@@ -94,14 +94,15 @@ class Cpu(Fused):
         inputs = (image, coordinates, functions, fill)
         empty = 0 in (*image.shape[:2], coordinates.shape[0])  # then nothing is written
         layouts = (layout, *[torch.contiguous_format] * 3)
+        computed = (needed[0], needed[1] or needed[2], *needed[2:])  # B's comes with that of M_θ
         makers = (torch.zeros_like if empty else torch.empty_like, *[torch.zeros_like] * 3)
-        grads = tuple(
+        grads = [
             make(t, dtype=coordinates.dtype, memory_format=to) if need and t is not None else None
-            for make, t, need, to in zip(makers, inputs, needed, layouts, strict=True)
-        )
+            for make, t, need, to in zip(makers, inputs, computed, layouts, strict=True)
+        ]
         grad = grad.contiguous(memory_format=layout)
         self._call("stn_backward", plan, layout, inputs, None, grad, *grads)
-        return grads
+        return tuple(g if need else None for g, need in zip(grads, needed, strict=True))
 
     def _call(
         self,
@@ -145,9 +146,9 @@ def _load(folder: Path) -> _Library | str:
         library = ctypes.CDLL(str(path))
         torch_cpu = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
         parallel_for = ctypes.cast(torch_cpu.torch_parallel_for, ctypes.c_void_p).value
+        library.stn_abi.restype = library.stn_call_size.restype = ctypes.c_int64
     except (OSError, AttributeError) as error:
         return f"its library cannot be loaded: {error}"
-    library.stn_abi.restype = library.stn_call_size.restype = ctypes.c_int64
     found = library.stn_abi(), library.stn_call_size()
     if found != (_ABI, _FACTS.size + _ADDRESSES.size):
         return f"its library has interface {found[0]}, not {_ABI}: install the package anew"

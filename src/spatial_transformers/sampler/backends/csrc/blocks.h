@@ -1,4 +1,4 @@
-// Channels in planes that are brought side by side, a block at a time, so that one tap is one vector.
+// Channels in planes that are brought side by side, a block at a time: one tap is one vector.
 #include "forward.h"
 
 namespace STN_ISA {
@@ -77,7 +77,8 @@ class Part {
     ready = source_.aligned() && target_.aligned();
     if (!ready) return;
     const S* fill = static_cast<const S*>(whole_.fill_data);
-    for (int64_t c = 0; c < kWidth; ++c) fill_[c] = fill && c < channels_ ? widen(fill[first_ + c]) : 0;
+    for (int64_t c = 0; c < kWidth; ++c)
+      fill_[c] = fill && c < channels_ ? widen(fill[first_ + c]) : 0;
     Call& call = job.call;
     call.image = call.output = {0, 1, kWidth};
     call.image_batch = 1;

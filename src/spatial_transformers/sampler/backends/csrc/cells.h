@@ -1,8 +1,8 @@
 // The image's gradient for two taps per axis: sums are kept in cells between pixels.
 //
-// A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number to
-// each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it. Cells go
-// one beyond the image on either side, and so do taps: those that are no pixels are not collected.
+// A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number
+// to each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it.
+// Cells begin one before the image, as taps do: those that are no pixels are not collected.
 #include "margins.h"
 
 namespace STN_ISA {
@@ -21,7 +21,8 @@ class Cells {
   static constexpr int kTaps = Cell<R, D>::kTaps;
   using Type = typename Cell<R, D>::Type;
 
-  Cells(const Job& job, Range rows) : rows_(rows), scratch_(job, kChunk * count(job, rows) * kTaps) {
+  Cells(const Job& job, Range rows)
+      : rows_(rows), scratch_(job, kChunk * count(job, rows) * kTaps) {
     data_ = reinterpret_cast<Type*>(scratch_.aligned());
     size_ = count(job, rows);
     for (int a = 0; a < D; ++a) length_[a] = job.call.source[a];

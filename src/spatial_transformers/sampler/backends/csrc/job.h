@@ -6,7 +6,7 @@
 constexpr int kTile = 64;        // points that are computed side by side
 constexpr int kLanes = 16;       // in which sums over points are kept
 constexpr int64_t kGroup = 64;   // tiles in a task
-constexpr int64_t kImages = 4;  // tasks enough: fewer images are cut into strips, kManyTasks in all
+constexpr int64_t kImages = 4;   // fewer are cut into strips, into kManyTasks in all
 constexpr int64_t kManyTasks = 32;
 constexpr int64_t kCells = 1 << 22;         // most bytes of cells, which must be near
 constexpr int64_t kStripPixels = 1 << 14;   // of the source, at least, in a strip
@@ -53,8 +53,12 @@ struct Job {
 
 // One instruction set's code, for a range of tasks each.
 struct Core {
-  void (*forward)(const Job&, int64_t begin, int64_t end);    // (image, group); (image, block); image
-  void (*find_ranges)(const Job&, int64_t begin, int64_t end);  // (image, group)
-  void (*gather)(const Job&, int64_t begin, int64_t end);     // (image, group), or group if owners
-  void (*scatter)(const Job&, int64_t begin, int64_t end);    // (image of the source, strip), or (image, block)
+  // A task is a group of an image's tiles; a block of its channels; with margins an image.
+  void (*forward)(const Job&, int64_t begin, int64_t end);
+  // A group of an image's tiles.
+  void (*find_ranges)(const Job&, int64_t begin, int64_t end);
+  // A group of an image's tiles, or if `owners` of all images'.
+  void (*gather)(const Job&, int64_t begin, int64_t end);
+  // A strip of an image of the source, or a block of its channels.
+  void (*scatter)(const Job&, int64_t begin, int64_t end);
 };

@@ -7,7 +7,7 @@
 namespace STN_ISA {
 namespace {
 
-// Runs a group of tiles of one image, and keeps its sums for the coordinates and the fill at `place`.
+// Runs a group of tiles of one image, and keeps its sums for coordinates and fill at `place`.
 template <class S, int D, int K>
 void one_group(const Job& job, int64_t n, int64_t group, int64_t place, double* fill_sums,
                const Strip<Work<S>>& strip, Cells<Work<S>, D>* cells) {
@@ -143,7 +143,7 @@ template <class R>
 void clear(const Job& job, const Strip<R>& strip) {
   const Call& call = job.call;
   const int64_t row = job.pixels / call.source[call.ndim - 1] * call.image.pixel;
-  const int64_t planes = call.image.channel == 1 ? 1 : call.channels;
+  const int64_t planes = call.image.pixel == 1 ? call.channels : 1;
   for (int64_t c = 0; c < planes; ++c)
     __builtin_memset(strip.grad + c * call.image.channel + strip.rows.low * row, 0,
                      (strip.rows.high - strip.rows.low) * row * sizeof(R));

@@ -1,4 +1,4 @@
-// The C functions: choose the instruction set, cut the call into tasks, run them, add up their sums.
+// The C functions: choose the instruction set, cut a call into tasks, run them, add up their sums.
 #include <cstdlib>
 #include <cstring>
 
@@ -45,6 +45,7 @@ struct Isa {
 };
 
 const Isa kIsas[] = {  // the best last
+    {"wide", stn_wide::code_of, true},  // the baseline, which large planes need
     {"baseline", stn_baseline::code_of, true},
 #ifdef STN_X86
     {"avx2", stn_avx2::code_of, has_avx2()},
@@ -97,8 +98,8 @@ bool has_margins(const Job& job) {
          call.image_batch == call.batch;
 }
 
-// Few images are cut into strips, at the price of a pass that finds which tiles reach them. An image
-// that is a task by itself does both gradients in one pass.
+// Few images are cut into strips, at the price of a pass that finds which tiles reach them. An
+// image that is a task by itself does both gradients in one pass.
 void cut_source(Job& job) {
   const Call& call = job.call;
   const int64_t rows = call.source[call.ndim - 1];

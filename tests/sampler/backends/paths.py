@@ -1,0 +1,194 @@
+"""Calls for every path that the compiled code chooses by size, layout and gradients.
+
+`stn verify` draws tiny images of two channels. Here images are large enough to be cut into strips,
+and channels enough to be transposed in blocks or to lie side by side. `csrc/run.cpp` has the rules.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from spatial_transformers import (
+    Affine,
+    Attention,
+    Compose,
+    Projective,
+    Rigid,
+    Similarity,
+    Structured,
+    ThinPlateSpline,
+    Transformation,
+    sample,
+    warp,
+)
+from spatial_transformers.sampler.backends import BACKENDS
+from spatial_transformers.sampler.backends.cpu import Cpu
+
+CPU = next(b for b in BACKENDS if isinstance(b, Cpu))
+needs_library = pytest.mark.skipif(bool(CPU.missing), reason=CPU.missing or "there is a library")
+
+STRIP, STRIP_3D = (220, 210), (40, 33, 36)  # cut into two strips or more
+WAVES = torch.linspace(-0.4, 0.4, 2 * 4 * 6).sin().reshape(2, 4, 6)
+WAVES_3D = torch.linspace(-0.4, 0.4, 2 * 3 * 4 * 5).cos().reshape(2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Path:
+    """One call of `warp`, or of `sample` where there is no transformation."""
+
+    name: str
+    image: tuple[int, ...]  # (N, C, *source)
+    make: Callable[[], Transformation] | None = Affine
+    size: tuple[int, ...] | None = None  # of the target; the source's own if None
+    thetas: int | None = None  # or grids; as many as images if None
+    spread: float = 0.2  # of θ about the identity, or of a grid's points about theirs
+    last: bool = False  # channels last
+    options: dict[str, Any] = field(default_factory=dict)
+    wanted: Sequence[str] = ("image", "where", "fill", "functions")  # that take gradients
+
+    def inputs(self, dtype: torch.dtype, where: torch.dtype | None = None) -> dict[str, Tensor]:
+        """Draw the tensors, the same ones every time, in a dtype and that of θ or the grid."""
+        generator = torch.Generator().manual_seed(0)
+        draw = partial(torch.randn, generator=generator, dtype=torch.float64)
+        where = where or torch.promote_types(dtype, torch.float32)
+        ndim, size = len(self.image) - 2, self.size or self.image[2:]
+        image = draw(self.image).to(dtype)
+        if self.last:
+            image = image.to(memory_format=(torch.channels_last, torch.channels_last_3d)[ndim - 2])
+        count = self.image[0] if self.thetas is None else self.thetas
+        transformation = Affine(ndim) if self.make is None else self.make()
+        theta = transformation.identity().double() + draw(count, transformation.num_parameters) * (
+            self.spread
+        )
+        if self.make is None:
+            theta = transformation.grid(theta, size)
+        found = {"image": image, "where": theta.to(where)}
+        if self.options.get("padding_mode") == "constant":
+            found["fill"] = draw(self.image[1]).to(dtype)
+        if isinstance(transformation, Structured) and transformation.learned:
+            found["functions"] = transformation.functions.detach().to(where)
+        return found
+
+    def run(self, inputs: dict[str, Tensor], backend: str | None = "cpu") -> Tensor:
+        """Return V."""
+        options = {**self.options, "fill_value": inputs.get("fill"), "backend": backend}
+        if self.make is None:
+            return sample(inputs["image"], inputs["where"], **options)
+        transformation = self.make()
+        if "functions" in inputs:
+            del transformation.functions
+            transformation.functions = inputs["functions"]
+        return warp(inputs["image"], inputs["where"], transformation, size=self.size, **options)
+
+    def outcome(self, inputs: dict[str, Tensor], backend: str | None = "cpu") -> dict[str, Tensor]:
+        """Return the values, and the gradients for one cotangent."""
+        leaves = {
+            name: t.detach().requires_grad_() if name in self.wanted else t.detach()
+            for name, t in inputs.items()
+        }
+        output = self.run(leaves, backend)
+        wanted = {name: t for name, t in leaves.items() if t.requires_grad}
+        generator = torch.Generator().manual_seed(1)
+        cotangent = torch.randn(output.shape, generator=generator, dtype=torch.float64)
+        grads = torch.autograd.grad(output, [*wanted.values()], cotangent.to(output))
+        return {"values": output.detach(), **dict(zip(wanted, grads, strict=True))}
+
+
+CONSTANT = {"padding_mode": "constant"}
+WRAP = {"padding_mode": "wrap"}
+
+#: A path per rule of `count_blocks`, `cut_source` and `job_of`.
+SIZED = (
+    Path("strips", (1, 2, *STRIP), options=CONSTANT),
+    Path("strips of a small target", (1, 2, *STRIP), size=(60, 71), options=CONSTANT),
+    Path("strips, wrap", (2, 1, *STRIP), options=WRAP),
+    Path("strips, image alone", (1, 1, *STRIP), wanted=("image",)),
+    Path("strips, θ alone", (1, 1, *STRIP), wanted=("where",)),
+    Path("strips, one image", (1, 1, *STRIP), thetas=3, options=CONSTANT),
+    Path("strips, one θ", (3, 1, *STRIP), thetas=1, options=CONSTANT),
+    Path("strips, one grid", (3, 1, *STRIP), None, thetas=1, options=CONSTANT),
+    Path("strips, many channels", (1, 9, 300, 211), options=CONSTANT),
+    Path("strips of rows", (1, 1, 3, 30000), size=(3, 30000)),
+    Path("strips, channels last", (1, 8, *STRIP), last=True, options=CONSTANT),
+    Path("strips, 3 channels last", (1, 3, *STRIP), last=True, options=CONSTANT),
+    Path("strips, 3-D", (1, 2, *STRIP_3D), partial(Affine, 3), options=CONSTANT),
+    Path("strips, 3-D, wrap", (1, 1, *STRIP_3D), partial(Affine, 3), options=WRAP),
+    Path("strips, 3-D, last", (1, 8, *STRIP_3D), partial(Affine, 3), last=True, size=(9, 40, 30)),
+    Path("cells", (2, 3, 40, 30), options=CONSTANT),
+    Path("cells, a few channels at once", (2, 7, 40, 30), options=CONSTANT),
+    Path("cells, 3-D", (2, 3, 9, 11, 10), partial(Affine, 3), options=CONSTANT),
+    Path("cells, a grid", (2, 3, 40, 30), None, options=CONSTANT),
+    Path("no cells, small target", (2, 3, 40, 30), size=(9, 13), options=CONSTANT),
+    Path("no cells, wrap", (2, 3, 40, 30), options=WRAP),
+    *(Path(f"blocks of {c}", (2, c, 21, 19), options=CONSTANT) for c in (8, 16, 19, 24)),
+    Path("blocks of 64, wrap", (2, 64, 12, 13), options=WRAP),
+    Path("blocks, bicubic", (2, 19, 21, 19), options={"mode": "bicubic"}),
+    Path("blocks, image alone", (2, 19, 21, 19), options=CONSTANT, wanted=("image",)),
+    Path("blocks, θ alone", (2, 19, 21, 19), options=CONSTANT, wanted=("where",)),
+    Path("blocks, fill alone", (2, 19, 21, 19), options=CONSTANT, wanted=("fill",)),
+    Path("blocks, image and fill", (2, 19, 21, 19), options=CONSTANT, wanted=("image", "fill")),
+    Path("blocks, one θ", (3, 19, 21, 19), thetas=1, options=CONSTANT),
+    Path("blocks, a grid", (2, 19, 21, 19), None, options=CONSTANT),
+    Path("blocks, one grid", (3, 19, 21, 19), None, thetas=1, options=CONSTANT),
+    Path("blocks, several groups", (1, 8, 80, 70), options=CONSTANT),
+    Path("blocks, 3-D", (2, 9, 8, 7, 9), partial(Affine, 3), options=CONSTANT),
+    Path("blocks, projective", (2, 9, 21, 19), Projective, spread=0.7, options=CONSTANT),
+    Path("no blocks, one image", (1, 19, 21, 19), thetas=3, options=CONSTANT),
+    Path("no blocks, small target", (2, 19, 41, 39), size=(5, 6), options=CONSTANT),
+    *(Path(f"{c} last", (2, c, 21, 19), last=True, options=CONSTANT) for c in (3, 8, 19, 64)),
+    Path("last, one image", (1, 19, 21, 19), last=True, thetas=3, options=CONSTANT),
+    Path("last, one θ", (3, 19, 21, 19), last=True, thetas=1, options=CONSTANT),
+    Path("last, a grid", (2, 19, 21, 19), None, last=True, options=CONSTANT),
+)
+
+#: Every kind of map: M_θ B of any rows, with learned functions, and maps that come as points.
+MAPS = (
+    Path("attention", (2, 2, *STRIP), Attention, options=CONSTANT),
+    Path("rigid", (2, 2, 30, 31), Rigid),
+    Path("similarity, 3-D", (2, 2, 9, 8, 10), partial(Similarity, 3)),
+    Path("projective", (2, 2, *STRIP), Projective, spread=0.7, options=CONSTANT),
+    Path("projective, 3-D", (2, 2, 14, 15, 16), partial(Projective, 3), spread=0.6),
+    Path("spline", (2, 2, *STRIP), ThinPlateSpline, spread=0.1, options=CONSTANT),
+    Path("spline, blocks", (2, 9, 21, 19), ThinPlateSpline, spread=0.1, options=CONSTANT),
+    Path("spline, 3-D", (2, 2, 9, 8, 10), partial(ThinPlateSpline, 3, ndim=3), spread=0.1),
+    *(
+        Path(f"learned{name}", image, partial(Structured, waves, learned=True, **more), **rest)
+        for name, image, waves, more, rest in (
+            ("", (3, 2, 40, 30), WAVES, {}, {"options": CONSTANT}),
+            (", strips", (1, 2, *STRIP), WAVES, {}, {}),
+            (", blocks", (3, 9, 21, 19), WAVES, {}, {"options": CONSTANT}),
+            (", one θ", (3, 2, 21, 19), WAVES, {}, {"thetas": 1}),
+            (", perspective", (2, 2, 40, 30), WAVES, {"perspective": True}, {}),
+            (", 3-D", (2, 2, 9, 8, 10), WAVES_3D, {}, {"options": CONSTANT}),
+        )
+    ),
+    Path(
+        "functions alone",
+        (2, 9, 21, 19),
+        partial(Structured, WAVES, learned=True),
+        wanted=("functions",),
+    ),
+    Path("composed", (2, 2, 40, 30), lambda: Compose(Affine(), ThinPlateSpline()), spread=0.1),
+)
+
+
+@contextmanager
+def threads(count: int):
+    """Let PyTorch have so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def named(paths: Sequence[Path]) -> pytest.MarkDecorator:
+    """Return the mark that runs a test for each path."""
+    return pytest.mark.parametrize("path", paths, ids=[p.name for p in paths])

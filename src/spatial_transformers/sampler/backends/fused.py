@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from functools import partial
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from ..._context import Context
 from ..._types import require_same_batch
 from ...grid import Transformation
 from ...grid.homogeneous import Homogeneous, apply_matrix
@@ -32,6 +34,7 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 _LINEAR = (Homogeneous, Structured, ThinPlateSpline)
 _MOST_FUNCTIONS = 1 << 24  # values of B beyond the coordinates that are held at once
+_MOST_KEPT = 1 << 20  # values of them that are kept for the next call
 _MOST_ROWS = 512  # functions, for which tasks have memory
 
 # What compilers see. Tensors and the `Plan` are the same as those of `Fused.forward`.
@@ -151,10 +154,7 @@ class Fused(Backend):
             rows = matrix.shape[2] - spec.ndim - 1
             few = spec.context != "eager" or rows * prod(size) <= _MOST_FUNCTIONS
             if rows and few and rows <= _MOST_ROWS:
-                basis = transformation.basis(
-                    size, align_corners=corners, dtype=theta.dtype, device=theta.device
-                )
-                functions = basis[spec.ndim + 1 :]
+                functions = _functions(transformation, size, corners, theta, spec.context)
             if not rows or functions is not None:
                 form = "perspective" if transformation.perspective else "matrix"
                 return self._run(spec, _plan(spec, size, form), image, matrix, functions, fill)
@@ -202,6 +202,52 @@ def _backward(
         None if g is None or t is None else g.to(t.dtype)
         for g, t in zip(grads, tensors, strict=True)
     )
+
+
+class _Kept(NamedTuple):
+    """The functions that a transformation last had, and what they were made of."""
+
+    asked: tuple[Any, ...]
+    made_of: list[Tensor]
+    versions: list[int]
+    functions: Tensor
+
+
+_LAST: WeakKeyDictionary[Transformation, _Kept] = WeakKeyDictionary()
+
+
+def _functions(
+    transformation: Structured | ThinPlateSpline | Homogeneous,
+    size: tuple[int, ...],
+    align_corners: bool,
+    theta: Tensor,
+    context: Context,
+) -> Tensor:
+    """Return the rows of B below the homogeneous coordinates, (K, *size).
+
+    They are the same call after call, unless they are learned: then, and under compilers, they are
+    computed anew.
+    """
+    asked = (size, align_corners, theta.dtype, theta.device)
+    made_of = [*transformation.parameters(), *transformation.buffers()]
+    fixed = not any(t.requires_grad or t.is_inference() for t in made_of)
+    keeps = fixed and context == "eager" and not torch.is_inference_mode_enabled()
+    kept = _LAST.get(transformation) if keeps else None
+    if kept is not None and kept.asked == asked and _same(kept, made_of):
+        return kept.functions
+    basis = transformation.basis(
+        size, align_corners=align_corners, dtype=theta.dtype, device=theta.device
+    )
+    functions = basis[transformation.ndim + 1 :]
+    if keeps and functions.numel() <= _MOST_KEPT:
+        versions = [t._version for t in made_of]
+        _LAST[transformation] = _Kept(asked, made_of, versions, functions)
+    return functions
+
+
+def _same(kept: _Kept, made_of: list[Tensor]) -> bool:
+    pairs = zip(kept.made_of, made_of, strict=False)
+    return all(a is b for a, b in pairs) and kept.versions == [t._version for t in made_of]
 
 
 def _plan(spec: Spec, size: tuple[int, ...], form: Form) -> Plan:

@@ -104,25 +104,39 @@ struct Coordinates {
     return values;
   }
 
-  void row(const Job& job, const Frame<R>& frame, int r, Lanes<R>& total) const {
+  // Row r of M_θ times the homogeneous coordinates.
+  void row(const Frame<R>& frame, int r, Lanes<R>& total) const {
     const R shift = frame.matrix[r][D];
     each(i) total[i] = shift;
     for (int c = D - 1; c >= 0; --c) {
       const R weight = frame.matrix[r][c];
       each(i) total[i] = weight * position[c][i] + total[i];
     }
+  }
+
+  // Adds the rest of M_θ B to the rows, w's too if there is one.
+  void add_functions(const Job& job, const Frame<R>& frame, Lanes<R>& w) {
+    const bool divides = job.call.form == kPerspective;
     for (int64_t k = 0; k < job.call.functions; ++k) {
-      const R weight = frame.weights[r][k] * frame.scale[r];
       const Lanes<R> values = function(job, k);
-      each(i) total[i] = total[i] + weight * values[i];
+      R weight[D + 1];
+      for (int r = 0; r < D + divides; ++r) weight[r] = frame.weights[r][k] * frame.scale[r];
+      each(i) {
+        STN_UNROLL
+        for (int r = 0; r < D; ++r) pixel[r][i] = pixel[r][i] + weight[r] * values[i];
+      }
+      if (divides) each(i) w[i] = w[i] + weight[D] * values[i];
     }
   }
 
   void from_matrix(const Job& job, const Frame<R>& frame) {
     place(job);
     if (job.call.form == kMatrix && job.call.functions == 0) return map(job, frame);
-    for (int r = 0; r < D; ++r) row(job, frame, r, pixel[r]);
-    if (job.call.form == kPerspective) divide(job, frame);
+    Lanes<R> w;
+    for (int r = 0; r < D; ++r) row(frame, r, pixel[r]);
+    if (job.call.form == kPerspective) row(frame, D, w);
+    add_functions(job, frame, w);
+    if (job.call.form == kPerspective) divide(w);
     for (int r = 0; r < D; ++r) {
       const R centre = R(job.call.centre[r]);
       each(i) pixel[r][i] = pixel[r][i] + centre;
@@ -147,9 +161,7 @@ struct Coordinates {
     }
   }
 
-  void divide(const Job& job, const Frame<R>& frame) {
-    Lanes<R> w;
-    row(job, frame, D, w);
+  void divide(const Lanes<R>& w) {
     each(i) inverse[i] = w[i] > R(1e-6) && finite(w[i]) ? 1 / w[i] : 0;
     for (int r = 0; r < D; ++r) each(i) {
       const bool valid = inverse[i] > 0 && finite(pixel[r][i]);

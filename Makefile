@@ -51,14 +51,17 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/demo.stamp: pyproject.toml constraints.txt | .venv/bin/python
+CSRC := $(addprefix src/spatial_transformers/sampler/backends/csrc/,*.h *.cpp CMakeLists.txt *_sets.cmake)
+BUILT_OF = pyproject.toml constraints.txt $(wildcard $(CSRC))
+
+.venv/demo.stamp: $(BUILT_OF) | .venv/bin/python
 	$(INSTALL) --editable '.[experiments]'
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/python
+.venv/dev.stamp: $(BUILT_OF) | .venv/bin/python
 	$(INSTALL) --editable '.[dev]'
 	@touch $@ .venv/demo.stamp
 
-.venv/bench.stamp: pyproject.toml constraints.txt | .venv/bin/python
+.venv/bench.stamp: $(BUILT_OF) | .venv/bin/python
 	$(INSTALL) --editable '.[bench]'
 	@touch $@

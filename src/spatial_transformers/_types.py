@@ -26,6 +26,14 @@ def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:
     return m if n == 1 else n
 
 
+def require_same_device(image: Tensor, other: Tensor, name: str) -> None:
+    """Refuse an image and coordinates on two devices."""
+    if image.device != other.device:
+        raise InputError(
+            f"an image on {image.device} was given with {name} on {other.device}; move one by .to()"
+        )
+
+
 def require_tensor(given: object, asked: object, what: str = "") -> None:
     """Refuse lists and arrays of other libraries."""
     if not isinstance(given, Tensor):

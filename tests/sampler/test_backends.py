@@ -16,7 +16,9 @@ from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.padding import PADDING_MODES
 from spatial_transformers.sampler.verify import Situation, cases, check
 
-VERIFIED = [b for b in BACKENDS if b.name != "reference"]
+from .oracles import NAMES
+
+VERIFIED = [b for b in BACKENDS if b.name in NAMES and b.name != "reference"]
 OPERATIONS = {"aten": "aten.grid_sampler_"}  # what a backend's own work looks like to torch
 
 

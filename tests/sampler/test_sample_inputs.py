@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from spatial_transformers import sample
+from spatial_transformers import Affine, InputError, sample, warp
 
 from .oracles import (
     NAMES,
@@ -166,3 +166,12 @@ def test_a_coordinate_that_overflows_as_a_pixel_is_not_finite(backend, mode, pad
     due = torch.full((1, 2, *grid.shape[1:-2], 8), fill or 0)
     assert torch.equal(call(image, grid)[..., ::2], due)  # first: gradients may crash otherwise
     assert all(t.isfinite().all() for t in gradients(call, image, grid))
+
+
+@pytest.mark.traced
+def test_coordinates_on_another_device_are_refused():
+    image, theta = torch.rand(1, 1, 4, 4), torch.zeros(1, 6, device="meta")
+    with pytest.raises(InputError, match=r"image on cpu was given with theta on meta"):
+        warp(image, theta, Affine())
+    with pytest.raises(InputError, match=r"image on cpu was given with a grid on meta"):
+        sample(image, torch.zeros(1, 2, 2, 2, device="meta"))

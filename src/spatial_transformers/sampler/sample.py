@@ -10,7 +10,16 @@ import torch
 from torch import Tensor
 
 from .._context import Context, at_least_float32, context, without_autocast
-from .._types import Grid, Image, InputError, Size, Theta, Warped, require_same_batch
+from .._types import (
+    Grid,
+    Image,
+    InputError,
+    Size,
+    Theta,
+    Warped,
+    require_same_batch,
+    require_same_device,
+)
 from ..grid import Transformation
 from ..grid.regular import as_size, unnormalise
 from . import dispatch
@@ -102,6 +111,7 @@ def sample(
             f"with {ndim} target axes of at least one pixel each"
         )
     batch = require_same_batch(image, grid, "sampling an image by grid")
+    require_same_device(image, grid, "a grid")
     check_fill(fill_value, padding_mode)
     fill, source = _as_fill(fill_value, image), image.shape[2:]
     named = (mode, phi is not None, padding_mode, align_corners, antialias, max_shrink, gradient)
@@ -176,6 +186,7 @@ def warp(
     source = image.shape[2:]
     target = as_size(source if size is None else size, transformation.ndim)
     batch = require_same_batch(image, theta, "sampling an image by theta")
+    require_same_device(image, theta, "theta")
     check_fill(fill_value, padding_mode)
     fill = _as_fill(fill_value, image)
     named = (mode, phi is not None, padding_mode, align_corners, antialias, max_shrink, gradient)

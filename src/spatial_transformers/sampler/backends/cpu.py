@@ -7,6 +7,7 @@ sizes only, so that results do not depend on the number of threads.
 
 import ctypes
 import struct
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
@@ -24,6 +25,7 @@ from .fused import TAPS, Fused, Gradients, Plan, regular
 
 _ABI = 1  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
+_TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
 _FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
@@ -73,9 +75,8 @@ class Cpu(Fused):
         """Run the forward pass; see `Fused.forward`."""
         image, layout = regular(image)
         batch = require_same_batch(image, coordinates, "sampling")
-        output = torch.empty(
-            (batch, image.shape[1], *plan.size), dtype=image.dtype, memory_format=layout
-        )
+        shape = (batch, image.shape[1], *plan.size)
+        output = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
         self._call("stn_forward", plan, layout, (image, coordinates, functions, fill), output)
         return output
 
@@ -121,6 +122,12 @@ class Cpu(Fused):
         packed = [None if t is None else t.contiguous() for t in inputs[1:]]
         given = (image, *packed, *outputs, *[None] * (6 - len(outputs)))
         addresses = [0 if t is None else t.data_ptr() for t in given]
+        if any(
+            a == 0 and t is not None and t.numel() for a, t in zip(addresses, given, strict=True)
+        ):
+            raise RuntimeError(
+                "the cpu backend was given tensors without memory, such as fake ones"
+            )
         library = self._library
         assert library is not None, self.missing
         call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
@@ -144,7 +151,7 @@ def _load(folder: Path) -> _Library | str:
         return f"its library was not compiled: {why}"
     try:
         library = ctypes.CDLL(str(path))
-        torch_cpu = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        torch_cpu = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / _TORCH))
         parallel_for = ctypes.cast(torch_cpu.torch_parallel_for, ctypes.c_void_p).value
         library.stn_abi.restype = library.stn_call_size.restype = ctypes.c_int64
     except (OSError, AttributeError) as error:

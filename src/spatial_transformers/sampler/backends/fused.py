@@ -225,13 +225,15 @@ def _functions(
 ) -> Tensor:
     """Return the rows of B below the homogeneous coordinates, (K, *size).
 
-    They are the same call after call, unless they are learned: then, and under compilers, they are
-    computed anew.
+    On the CPU they are kept for the next call. They are computed anew where they are learned, in
+    inference mode, under compilers, and after a buffer was replaced or changed in place (but not
+    through `.data`, which nobody can see).
     """
     asked = (size, align_corners, theta.dtype, theta.device)
-    made_of = [*transformation.parameters(), *transformation.buffers()]
-    fixed = not any(t.requires_grad or t.is_inference() for t in made_of)
-    keeps = fixed and context == "eager" and not torch.is_inference_mode_enabled()
+    made_of, learned = [*transformation.buffers()], any(True for _ in transformation.parameters())
+    keeps = context == "eager" and theta.device.type == "cpu" and not learned
+    keeps = keeps and not torch.is_inference_mode_enabled()
+    keeps = keeps and not any(t.is_inference() for t in made_of)
     kept = _LAST.get(transformation) if keeps else None
     if kept is not None and kept.asked == asked and _same(kept, made_of):
         return kept.functions
@@ -329,6 +331,14 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     return *(next(found) if need else None for need in needed), *[None] * len(ctx.plan)
 
 
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise RuntimeError(
+        "a second derivative of a compiled warp or sample was asked for; give "
+        "backend='reference' to differentiate again, or do not compile"
+    )
+
+
 torch.library.register_autograd(
     "spatial_transformers::fused", _differentiate, setup_context=_keep, lib=_OPERATIONS
 )
+torch.library.register_autograd("spatial_transformers::fused_backward", _refuse, lib=_OPERATIONS)

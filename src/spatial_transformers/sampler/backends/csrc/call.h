@@ -38,11 +38,7 @@ struct Call {
   ParallelFor parallel_for;
 };
 
-#ifdef _WIN32
-#define STN_API extern "C" __declspec(dllexport)
-#else
 #define STN_API extern "C" __attribute__((visibility("default")))
-#endif
 
 STN_API int64_t stn_abi();
 STN_API int64_t stn_call_size();

@@ -83,12 +83,15 @@ struct Coordinates {
     const R z0 = D > 2 ? R(row / size[1]) : 0;
     const R half_x = half(size[0]), half_y = D > 1 ? half(size[1]) : 0;
     const R half_z = D > 2 ? half(size[2]) : 0;
+    const bool wide = size[0] >= kTile, high = D > 2 && size[1] >= kTile;  // one end at most
     each(i) {
-      const R x = x0 + R(i), rows = floor_of((x + R(0.5)) * across), y = y0 + rows;
+      const R x = x0 + R(i), ended = x >= width ? 1 : 0;
+      const R rows = wide ? ended : floor_of((x + R(0.5)) * across), y = y0 + rows;
       position[0][i] = (x - rows * width) - half_x;
       if (D == 2) position[D - 1][i] = y - half_y;
       if (D == 3) {
-        const R slices = floor_of((y + R(0.5)) * down);
+        const R over = y >= height ? 1 : 0;
+        const R slices = high ? over : floor_of((y + R(0.5)) * down);
         position[1][i] = (y - slices * height) - half_y;
         position[D - 1][i] = (z0 + slices) - half_z;
       }

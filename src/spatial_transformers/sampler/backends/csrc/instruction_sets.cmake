@@ -20,7 +20,7 @@ function(add_instruction_sets target)
   endif()
   foreach(name ${names})
     set(offset int32_t)
-    if(name STREQUAL "wide")  # planes of 2^31 values and more
+    if(name STREQUAL "wide")  # planes of 2^30 values and more
       set(offset int64_t)
     endif()
     add_library(${target}_${name} OBJECT core.cpp)

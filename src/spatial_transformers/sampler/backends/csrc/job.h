@@ -3,6 +3,7 @@
 #pragma once
 #include "call.h"
 
+constexpr int64_t kExact = 1 << 24;    // pixels along an axis that float32 can count
 constexpr int kTile = 64;        // points that are computed side by side
 constexpr int kLanes = 16;       // in which sums over points are kept
 constexpr int64_t kGroup = 64;   // tiles in a task

@@ -1,6 +1,5 @@
 // The C functions: choose the instruction set, cut a call into tasks, run them, add up their sums.
 #include <cstdlib>
-#include <cstring>
 
 #include "job.h"
 
@@ -88,10 +87,11 @@ int64_t count_blocks(const Job& job) {
   return job.points + job.pixels > kTransposed ? 0 : (call.channels + width - 1) / width;
 }
 
-// Whether images are copied: small ones, each for about as many points as it has pixels.
+// Whether images are copied: small ones that are read at many points, but few enough for one task.
 bool has_margins(const Job& job) {
   const Call& call = job.call;
-  const bool fits = job.pixels * call.channels <= kCopied && job.points * 2 >= job.pixels;
+  const bool alike = job.points * 2 >= job.pixels && job.points <= kCopied;
+  const bool fits = alike && job.pixels * call.channels <= kCopied;
   const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
   const bool outside = call.padding == kZeros || call.padding == kConstant;
   return fits && planes && outside && call.taps == 2 && !job.blocks &&
@@ -128,20 +128,20 @@ void cut_source(Job& job) {
   job.margins = job.both && job.cells && !call.grad_fill && has_margins(job);
 }
 
-struct Range64 {
+struct Loop {
   void (*run)(const Job&, int64_t, int64_t);
   const Job* job;
 };
 
 void body(int64_t begin, int64_t end, void* context) {
-  const Range64& range = *static_cast<Range64*>(context);
+  const Loop& range = *static_cast<Loop*>(context);
   range.run(*range.job, begin, end);
 }
 
 int32_t spread(const Job& job, void (*run)(const Job&, int64_t, int64_t), int64_t tasks) {
   const int64_t values = job.call.batch * job.points * (job.call.channels + 2);
   const int64_t each = values / (tasks ? tasks : 1) + 1, grain = kGrain / each + 1;
-  Range64 range{run, &job};
+  Loop range{run, &job};
   if (tasks <= grain) return run(job, 0, tasks), 0;
   return job.call.parallel_for(0, tasks, grain, body, &range);
 }
@@ -205,7 +205,8 @@ int32_t stn_forward(const Call* call) {
   job.blocks = count_blocks(job);
   job.margins = has_margins(job);
   const int64_t tasks = call->batch * (job.margins ? 1 : job.blocks ? job.blocks : job.groups);
-  return spread(job, core_of(*call, job.pixels).forward, tasks) | failed;
+  failed |= spread(job, core_of(*call, job.pixels).forward, tasks);
+  return failed;
 }
 
 int32_t stn_backward(const Call* call) {

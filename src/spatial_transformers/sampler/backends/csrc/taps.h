@@ -80,7 +80,8 @@ struct Axis {
           slope[k][i] = alive[i] ? change : 0;
         }
         inside[k][i] = kFilling ? -Index(read == clipped) & alive[i] : alive[i];
-        pixel[k][i] = Index(clipped);
+        const Index rounded = Index(clipped), end = Index(length - 1);
+        pixel[k][i] = rounded > end ? end : rounded;
       }
       const R least = base < -1 ? -1 : base;
       if (K == 2 && kSlopes) first[i] = Index(least > last ? last : least);
@@ -93,7 +94,10 @@ struct Axis {
     for (int k = 0; k < K; ++k) {
       each(i) read[i] = (K % 2 ? even(x[i]) : floor_of(x[i])) + R(k + kFirst);
       move_inside<R>(call, length, read, nullptr);
-      each(i) pixel[k][i] = Index(read[i] > 0 ? read[i] < R(length) ? read[i] : 0 : 0);
+      each(i) {
+        const Index place = Index(read[i] > 0 ? read[i] < R(length) ? read[i] : 0 : 0);
+        pixel[k][i] = place < Index(length) ? place : Index(length - 1);
+      }
     }
   }
 };
@@ -171,6 +175,8 @@ class Taps {
     const bool open = call.padding == kBorder || call.padding == kReflection;
     const R low = K == 4 ? 1 : K == 2 && open ? R(1e-30) : 0;
     R high[D];
+    for (int a = 0; a < D; ++a)
+      if (call.source[a] > kExact) return false;  // whose ends round
     for (int a = 0; a < D; ++a) high[a] = R(K == 1 ? call.source[a] - 1 : call.source[a] - K / 2);
     Index all = -1;
     each(i) {

@@ -198,15 +198,17 @@ class Taps {
       last[a] = R(call.source[a]);
     }
     each(i) {
-      Index at = 0;
+      Index at = 0, live = -1;
       R product[kCount];
+      STN_UNROLL
+      for (int a = 0; a < D; ++a) live &= -Index(!kMargins || finite(pixel[a][i]));
       STN_UNROLL
       for (int t = 0; t < kCount; ++t) product[t] = 1;
       STN_UNROLL
       for (int a = 0; a < D; ++a) {
         R x = pixel[a][i];
-        if (kMargins) {  // what is not finite reads the margin only
-          x = finite(x) ? x : -kMargin;
+        if (kMargins) {  // a point that is not finite reads one pixel of the margin
+          x = live ? x : -kMargin;
           x = x < -kMargin ? -kMargin : x > last[a] ? last[a] : x;
         }
         const R base = K % 2 ? even(x) : floor_of(x), d = x - base;
@@ -265,7 +267,7 @@ class Taps {
     Index last[D], step[D];
     for (int a = 0; a < D; ++a) {
       step[a] = stride[a];
-      high[a] = R(call.source[a] + 1);
+      high[a] = R(call.source[a]);  // from there on both taps are outside
       last[a] = Index(call.source[a] - 1);
     }
     each(i) {

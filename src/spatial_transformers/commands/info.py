@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from .. import explain
+    from ..sampler.backends import BACKENDS
     from ..sampler.backends.cpu import Cpu
 
     print(f"python {platform.python_version()} on {platform.platform()}")
@@ -25,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     for package in ("spatial-transformers", "numpy", "jaxtyping", "lightning", "matplotlib"):
         print(f"{package} {_version(package)}")
     print(f"devices: cpu ({torch.get_num_threads()} threads){_accelerators()}")
-    compiled = ", ".join(Cpu().instruction_sets()) or "none"
+    cpu = next(b for b in BACKENDS if isinstance(b, Cpu))
+    compiled = ", ".join(cpu.instruction_sets()) or "none"
     print(f"instruction sets of the cpu backend: {compiled}")
     for device in _devices():
         for ndim in (2, 3):

@@ -14,6 +14,6 @@ from .triton import Triton
 
 BACKENDS: tuple[Backend, ...] = (Cpu(), Triton(), Aten(), Reference())
 
-for backend in BACKENDS:
-    if isinstance(backend, Fused):
-        register(backend)
+for _backend in BACKENDS:
+    if isinstance(_backend, Fused):
+        register(_backend)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -38,12 +38,6 @@ class Cpu(Fused):
 
     name = "cpu"
     device = "cpu"
-    tolerance: ClassVar = {
-        torch.float64: 1e-12,
-        torch.float32: 2e-5,
-        torch.bfloat16: 1e-2,
-        torch.float16: 2e-3,
-    }
     #: Why the library was not loaded; empty if it was.
     missing: str
     #: Which of `instruction_sets()` runs; -1: the best one.

@@ -6,7 +6,7 @@ and grids that are given, come as points.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
@@ -75,6 +75,12 @@ class Fused(Backend):
 
     #: The type of device that it runs on.
     device: ClassVar[str]
+    tolerance: ClassVar[Mapping[torch.dtype, float]] = {
+        torch.float64: 1e-12,
+        torch.float32: 2e-5,
+        torch.bfloat16: 1e-2,
+        torch.float16: 2e-3,
+    }
 
     @abstractmethod
     def forward(

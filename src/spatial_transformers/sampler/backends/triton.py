@@ -17,9 +17,8 @@ With `TRITON_INTERPRET=1` in the environment, Triton's interpreter runs the kern
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,12 +37,6 @@ class Triton(Fused):
 
     name = "triton"
     device = "cuda"
-    tolerance: ClassVar[Mapping[torch.dtype, float]] = {
-        torch.float64: 1e-12,
-        torch.float32: 2e-5,
-        torch.bfloat16: 1e-2,
-        torch.float16: 2e-3,
-    }
 
     def why_not(self, spec: Spec) -> list[str]:
         """Return the reasons against this backend."""

@@ -14,7 +14,6 @@ STN_DECLARE(stn_avx512)
 namespace {
 
 constexpr int64_t kGrain = 1 << 15;  // values that make a thread worth waking
-
 constexpr int64_t kNear = 1 << 18;   // bytes of an image that are not asked for ahead
 
 using Choose = const Core& (*)(const Call&);
@@ -134,16 +133,16 @@ struct Loop {
 };
 
 void body(int64_t begin, int64_t end, void* context) {
-  const Loop& range = *static_cast<Loop*>(context);
-  range.run(*range.job, begin, end);
+  const Loop& loop = *static_cast<Loop*>(context);
+  loop.run(*loop.job, begin, end);
 }
 
 int32_t spread(const Job& job, void (*run)(const Job&, int64_t, int64_t), int64_t tasks) {
   const int64_t values = job.call.batch * job.points * (job.call.channels + 2);
   const int64_t each = values / (tasks ? tasks : 1) + 1, grain = kGrain / each + 1;
-  Loop range{run, &job};
+  Loop loop{run, &job};
   if (tasks <= grain) return run(job, 0, tasks), 0;
-  return job.call.parallel_for(0, tasks, grain, body, &range);
+  return job.call.parallel_for(0, tasks, grain, body, &loop);
 }
 
 template <class R>

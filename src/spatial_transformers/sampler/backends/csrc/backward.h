@@ -95,71 +95,93 @@ inline void planes(const Job& job, const T& taps, int64_t n, Tile tile, Range ch
   }
 }
 
-// All channels of one point: Σ gradient × value per tap, by fours, and weight × gradient added.
-template <bool kRead, class S, class R, int kCount>
-inline void one_point(int64_t count, const S* given, const S* const (&value)[kCount],
-                      const R (&weight)[kCount], R* const (&grad)[kCount], Quad<R> (&dot)[kCount]) {
-  const int64_t blocks = count / kBlock<R> * kBlock<R>;
-  Block<R> total[kCount] = {}, g, v;
-  for (int64_t c = 0; c < blocks; c += kBlock<R>) {
-    load_block(given + c, g);
+// Σ over channels, which are kept by fours per point and tap.
+template <class R, int kCount>
+void add_fours(const Quad<R> (&fours)[kTile][kCount], Lanes<R> (&dot)[kCount]) {
+  for (int i = 0; i < kTile; i += 4) {
     STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
-      if (kRead && value[t]) {
-        load_block(value[t] + c, v);
-        total[t] += g * v;
-      }
-      if (!grad[t]) continue;
-      load_block(grad[t] + c, v);
-      v += weight[t] * g;
-      store_block(v, grad[t] + c);
-    }
-  }
-  STN_UNROLL
-  for (int t = 0; t < kCount; ++t) {
-    dot[t] = fold(total[t]);
-    for (int64_t c = blocks; c < count; ++c) {
-      const R gradient = widen(given[c]);
-      if (kRead && value[t]) dot[t][0] += gradient * widen(value[t][c]);
-      if (grad[t]) grad[t][c] += weight[t] * gradient;
+      Quad<R> row[4] = {fours[i][t], fours[i + 1][t], fours[i + 2][t], fours[i + 3][t]};
+      transpose<R>(row);
+      const Quad<R> sum = (row[0] + row[1]) + (row[2] + row[3]);
+      __builtin_memcpy(&dot[t][i], &sum, sizeof sum);
     }
   }
 }
 
-// All channels of a tile, a point after the other.
-template <class S, int K, class R, class T>
+// All channels of a tile, a point after the other: Σ gradient × value per tap, and weight × gradient
+// added. Without `places` all taps are pixels, and the strip's, and both gradients are wanted.
+template <class S, int W, bool kPlaces, class R, class T>
 void points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip<R>& strip,
-            const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
+            const Places<R, T::kCount>* places, const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
   constexpr int kCount = T::kCount;
   const Call& call = job.call;
   const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
-  const S* fill = static_cast<const S*>(call.fill_data);
+  Values<S, T, !kPlaces> values(taps, from, static_cast<const S*>(call.fill_data));
   const S* given = plane<S>(call.grad_data, call.output, n, 0) + tile.start * call.output.pixel;
-  const Places<R, kCount> places(call, taps, taps.axis[call.ndim - 1], strip);
-  Lanes<R> outer;
+  Lanes<R> outer{};
   if (sums.fill) uncovered(taps, outer);
-  alignas(64) Quad<R> quads[kTile][kCount];
-  for (int64_t i = 0; i < tile.count; ++i, given += call.output.pixel) {
-    const S* value[kCount];
+  alignas(64) Quad<R> fours[kTile][kCount];
+  const int64_t channels = W == 4 ? 4 : call.channels, blocks = channels / W * W;
+  const int64_t step = call.output.pixel;
+  const bool reads = !kPlaces || sums.wanted;
+  for (int64_t i = 0; i < tile.count; ++i, given += step) {
+    values.find(i);
     R weight[kCount], *grad[kCount];
-    find_values(taps, i, from, fill, value);
     STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
-      weight[t] = places.weight[t][i];
-      grad[t] = strip.grad && weight[t] != 0 ? strip.grad + places.index[t][i] : nullptr;
+      weight[t] = kPlaces ? places->weight[t][i] : taps.weight[t][i];
+      grad[t] = strip.grad + (kPlaces ? places->index[t][i] : values.offset(t));
+      if (kPlaces && (!strip.grad || weight[t] == 0)) grad[t] = nullptr;
     }
-    if (sums.wanted)
-      one_point<true>(call.channels, given, value, weight, grad, quads[i]);
-    else
-      one_point<false>(call.channels, given, value, weight, grad, quads[i]);
-    for (int64_t c = 0; sums.fill && c < call.channels; ++c)
-      sums.fill[c] += outer[i] * widen(given[c]);
-  }
-  for (int64_t i = 0; i < tile.count && sums.wanted; ++i)
+    Block<R, W> total[kCount] = {}, g, v;
+    for (int64_t c = 0; c < blocks; c += W) {
+      load_block(given + c, g);
+      STN_UNROLL
+      for (int t = 0; t < kCount; ++t) {
+        if (reads && values.has(t)) {
+          load_block(values.at(t) + c, v);
+          total[t] += g * v;
+        }
+        if (kPlaces && !grad[t]) continue;
+        load_block(grad[t] + c, v);
+        v += weight[t] * g;
+        store_block(v, grad[t] + c);
+      }
+    }
+    STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
-      const Quad<R> q = quads[i][t];
-      dot[t][i] = (q[0] + q[1]) + (q[2] + q[3]);
+      fours[i][t] = fold(total[t]);
+      for (int64_t c = blocks; c < channels; ++c) {
+        const R gradient = widen(given[c]);
+        if (reads && values.has(t)) fours[i][t][0] += gradient * widen(values.at(t)[c]);
+        if (!kPlaces || grad[t]) grad[t][c] += weight[t] * gradient;
+      }
     }
+    for (int64_t c = 0; sums.fill && c < channels; ++c) sums.fill[c] += outer[i] * widen(given[c]);
+  }
+  for (int64_t i = tile.count; i < kTile; ++i)
+    for (int t = 0; t < kCount; ++t) fours[i][t] = Quad<R>{};
+  if (reads) add_fours(fours, dot);
+}
+
+// The same, by the code for how many channels there are and what is known of the tile.
+template <class S, int K, class R, class T>
+void all_points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip<R>& strip,
+                const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
+  constexpr int kWide = kBlock<R>;
+  const Call& call = job.call;
+  const bool few = call.channels == 4;
+  if constexpr (K == 2) {
+    const Places<R, T::kCount>* none = nullptr;
+    if (taps.whole && !strip.part && strip.grad && sums.wanted)
+      return few ? points<S, 4, false>(job, taps, n, tile, strip, none, sums, dot)
+                 : points<S, kWide, false>(job, taps, n, tile, strip, none, sums, dot);
+  }
+  const Places<R, T::kCount> places(call, taps, taps.axis[call.ndim - 1], strip);
+  if constexpr (K == 2)
+    if (few) return points<S, 4, true>(job, taps, n, tile, strip, &places, sums, dot);
+  points<S, kWide, true>(job, taps, n, tile, strip, &places, sums, dot);
 }
 
 template <class S, int D, int K>
@@ -174,7 +196,7 @@ void one_tile(const Job& job, int64_t n, const Frame<Work<S>>& frame, int64_t t,
   for (auto& tap : dot) each(i) tap[i] = 0;
   const Range all{0, call.channels};
   if (side_by_side(call)) {
-    points<S, K>(job, taps, n, tile, strip, sums, dot);
+    all_points<S, K>(job, taps, n, tile, strip, sums, dot);
   } else if (cells) {
     if constexpr (K == 2) {
       cells->find(taps);

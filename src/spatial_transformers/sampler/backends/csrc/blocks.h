@@ -24,98 +24,157 @@ class Scratch {
   void operator=(const Scratch&) = delete;
 };
 
-// Planes (channels, points) to points (points, block); channels that are missing become 0.
-template <class S, class R>
-void to_points(const S* planes, const Strides& strides, int64_t channels, int64_t points, R* to) {
-  constexpr int kWidth = kBlock<R>;
-  Lanes<R> rows[kWidth];
-  for (int64_t start = 0; start < points; start += kTile) {
-    const int64_t count = points - start < kTile ? points - start : kTile;
-    for (int c = 0; c < kWidth; ++c) {
-      if (c < channels)
-        load(planes + c * strides.channel + start, count, 1, rows[c]);
-      else if (start == 0)
-        each(i) rows[c][i] = 0;
+// N channels of points [begin, end), a multiple of four, from planes to points of W values.
+template <int N, int W, class S, class R>
+void pack(const S* planes, int64_t stride, int64_t channels, int64_t begin, int64_t end, R* to) {
+  for (int64_t i = begin; i < end; i += 4) {
+    STN_UNROLL
+    for (int c = 0; c < N; c += 4) {
+      Quad<R> row[4] = {};
+      STN_UNROLL
+      for (int k = 0; k < 4; ++k)
+        if (c + k < channels) load_block(planes + (c + k) * stride + i, row[k]);
+      transpose<R>(row);
+      STN_UNROLL
+      for (int k = 0; k < 4; ++k) store_block(row[k], to + (i + k) * W + c);
     }
-    for (int64_t i = 0; i < (count + 3) / 4 * 4; i += 4)
-      for (int c = 0; c < kWidth; c += 4)
-        transpose(&rows[c][i], kTile, to + (start + i) * kWidth + c, kWidth);
   }
 }
 
-template <class S, class R>
-void to_planes(const R* from, const Strides& strides, int64_t channels, int64_t points, S* planes) {
-  constexpr int kWidth = kBlock<R>;
-  Lanes<R> rows[kWidth];
-  for (int64_t start = 0; start < points; start += kTile) {
-    const int64_t count = points - start < kTile ? points - start : kTile;
-    for (int64_t i = 0; i < (count + 3) / 4 * 4; i += 4)
-      for (int c = 0; c < kWidth; c += 4)
-        transpose(from + (start + i) * kWidth + c, kWidth, &rows[c][i], kTile);
-    for (int c = 0; c < channels; ++c)
-      store(rows[c], count, 1, planes + c * strides.channel + start);
+// And back.
+template <int N, int W, class S, class R>
+void unpack(const R* from, int64_t stride, int64_t channels, int64_t begin, int64_t end, S* planes) {
+  for (int64_t i = begin; i < end; i += 4) {
+    STN_UNROLL
+    for (int c = 0; c < N; c += 4) {
+      Quad<R> row[4];
+      STN_UNROLL
+      for (int k = 0; k < 4; ++k) load_block(from + (i + k) * W + c, row[k]);
+      transpose<R>(row);
+      STN_UNROLL
+      for (int k = 0; k < 4; ++k)
+        if (c + k < channels) store_block(row[k], planes + (c + k) * stride + i);
+    }
   }
 }
 
-// A block of the channels of one image, as a job of its own on scratch memory.
-template <class S>
+// Planes whose lines contend for the same places of a cache are taken a few at a time.
+constexpr int kFewPlanes = 8;
+constexpr int64_t kSamePlace = 1024;  // values, of which strides are multiples
+constexpr int64_t kLine = 16;         // points, of each plane in turn
+
+inline bool contend(int width, int64_t stride) {
+  return width > kFewPlanes && stride % kSamePlace == 0;
+}
+
+// Planes (channels, points) to points (points, W); channels that are missing become 0.
+template <int W, class S, class R>
+void to_points(const S* planes, int64_t stride, int64_t channels, int64_t points, R* to) {
+  constexpr int kFew = W < kFewPlanes ? W : kFewPlanes;
+  const int64_t fours = points / 4 * 4;
+  if (!contend(W, stride)) {
+    pack<W, W>(planes, stride, channels, 0, fours, to);
+  } else {
+    for (int64_t i = 0; i < fours; i += kLine)
+      for (int c = 0; c < W; c += kFew)
+        pack<kFew, W>(planes + c * stride, stride, channels - c, i,
+                      i + kLine < fours ? i + kLine : fours, to + c);
+  }
+  for (int64_t i = fours; i < points; ++i)
+    for (int c = 0; c < W; ++c) to[i * W + c] = c < channels ? widen(planes[c * stride + i]) : 0;
+}
+
+template <int W, class S, class R>
+void to_planes(const R* from, int64_t stride, int64_t channels, int64_t points, S* planes) {
+  constexpr int kFew = W < kFewPlanes ? W : kFewPlanes;
+  const int64_t fours = points / 4 * 4;
+  if (!contend(W, stride)) {
+    unpack<W, W>(from, stride, channels, 0, fours, planes);
+  } else {
+    for (int64_t i = 0; i < fours; i += kLine)
+      for (int c = 0; c < W; c += kFew)
+        unpack<kFew, W>(from + c, stride, channels - c, i, i + kLine < fours ? i + kLine : fours,
+                        planes + c * stride);
+  }
+  for (int64_t i = fours; i < points; ++i)
+    for (int c = 0; c < channels; ++c) narrow(from[i * W + c], planes[c * stride + i]);
+}
+
+// W channels of one image, as a job of their own on scratch memory, which is taken once.
+template <class S, int W>
 class Part {
  public:
   using R = Work<S>;
-  static constexpr int64_t kWidth = kBlock<R>;
   Job job;
-  bool ready;
 
-  Part(const Job& whole, int64_t n, int64_t block, bool reads)
+  Part(const Job& whole, bool backward)
       : job(whole),
-        source_(whole, (whole.pixels + 4) * kWidth),
-        target_(whole, (whole.points + 4) * kWidth),
-        whole_(whole.call),
-        n_(n),
-        first_(block * kWidth) {
-    channels_ = whole_.channels - first_ < kWidth ? whole_.channels - first_ : kWidth;
-    ready = source_.aligned() && target_.aligned();
-    if (!ready) return;
-    const S* fill = static_cast<const S*>(whole_.fill_data);
-    for (int64_t c = 0; c < kWidth; ++c)
-      fill_[c] = fill && c < channels_ ? widen(fill[first_ + c]) : 0;
+        source_(whole, (whole.pixels + 4) * W),
+        target_(whole, backward ? (whole.points + 4) * W : kTile * W),
+        whole_(whole) {
     Call& call = job.call;
-    call.image = call.output = {0, 1, kWidth};
+    call.image = call.output = {0, 1, W};
     call.image_batch = 1;
-    call.channels = kWidth;
+    call.channels = W;
     call.image_data = source_.aligned();
     call.grad_data = call.output_data = target_.aligned();
-    call.fill_data = fill ? fill_ : nullptr;
-    if (reads)
-      to_points(plane<S>(whole_.image_data, whole_.image, n, first_), whole_.image, channels_,
-                job.pixels, source_.aligned());
+    call.fill_data = call.fill_data ? fill_ : nullptr;
+  }
+
+  bool ready() const { return source_.aligned() && target_.aligned(); }
+
+  // Begins with a block of the channels of image n.
+  void take(int64_t n, int64_t block) {
+    const Call& call = whole_.call;
+    n_ = n;
+    first = block * W;
+    channels = call.channels - first < W ? call.channels - first : W;
+    const S* fill = static_cast<const S*>(call.fill_data);
+    for (int64_t c = 0; c < W; ++c) fill_[c] = fill && c < channels ? widen(fill[first + c]) : 0;
+  }
+
+  void read_image() {
+    const Call& call = whole_.call;
+    to_points<W>(plane<S>(call.image_data, call.image, n_, first), call.image.channel, channels, job.pixels,
+                 source_.aligned());
   }
 
   void read_gradient() {
-    to_points(plane<S>(whole_.grad_data, whole_.output, n_, first_), whole_.output, channels_,
-              job.points, target_.aligned());
+    const Call& call = whole_.call;
+    to_points<W>(plane<S>(call.grad_data, call.output, n_, first), call.output.channel, channels,
+                 job.points, target_.aligned());
   }
 
-  void write_output() const {
-    S* planes = static_cast<S*>(whole_.output_data) + n_ * whole_.output.batch;
-    to_planes(target_.aligned(), whole_.output, channels_, job.points,
-              planes + first_ * whole_.output.channel);
+  // Sums all points, a tile after the other.
+  template <int D, int K>
+  void forward() {
+    const Call& call = whole_.call;
+    S* planes = static_cast<S*>(call.output_data) + n_ * call.output.batch;
+    const Frame<R> frame = frame_of<R>(job, n_);
+    for (int64_t t = 0; t < job.tiles; ++t) {
+      const Tile tile = job.tile(t);
+      const Coordinates<R, D> coordinates(job, n_, frame, tile);
+      const Taps<R, D, K, false> taps(job, coordinates.pixel);
+      sum_tile<R, K>(job.call, taps, n_, {0, tile.count});
+      to_planes<W>(target_.aligned(), call.output.channel, channels, tile.count,
+                   planes + first * call.output.channel + tile.start);
+    }
   }
 
   // The gradient to the image, summed by points, in planes.
   void write_gradient(const R* summed) const {
-    R* planes = static_cast<R*>(whole_.grad_image) + n_ * whole_.image.batch;
-    to_planes(summed, whole_.image, channels_, job.pixels, planes + first_ * whole_.image.channel);
+    const Call& call = whole_.call;
+    R* planes = static_cast<R*>(call.grad_image) + n_ * call.image.batch;
+    to_planes<W>(summed, call.image.channel, channels, job.pixels, planes + first * call.image.channel);
   }
 
-  int64_t first() const { return first_; }
-  int64_t channels() const { return channels_; }
+  int64_t first, channels;  // of the block
 
  private:
   Scratch<R> source_, target_;
-  const Call& whole_;
-  int64_t n_, first_, channels_;
-  R fill_[kBlock<R>];
+  const Job& whole_;
+  int64_t n_;
+  R fill_[W];
 };
 
 }  // namespace

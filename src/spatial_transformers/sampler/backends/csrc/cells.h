@@ -3,7 +3,7 @@
 // A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number
 // to each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it.
 // Cells begin one before the image, as taps do: those that are no pixels are not collected.
-#include "margins.h"
+#include "windows.h"
 
 namespace STN_ISA {
 namespace {
@@ -61,8 +61,12 @@ class Cells {
       for (int t = 0; t < kTaps; ++t) weight[t][i] = taps.inside[t][i] ? weight[t][i] : 0;
     }
     for (int i = 0; i < kTile; i += 4)
-      for (int t = 0; t < kTaps; t += 4)
-        transpose(&weight[t][i], kTile, reinterpret_cast<R*>(weight_ + i) + t, kTaps);
+      for (int t = 0; t < kTaps; t += 4) {
+        Quad<R> row[4];
+        for (int k = 0; k < 4; ++k) load_block(&weight[t + k][i], row[k]);
+        transpose<R>(row);
+        for (int k = 0; k < 4; ++k) store_block(row[k], reinterpret_cast<R*>(weight_ + i + k) + t);
+      }
   }
 
   STN_SCALAR void add(int64_t channel, const Lanes<R>& g, int64_t points) {

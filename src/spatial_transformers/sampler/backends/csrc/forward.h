@@ -6,11 +6,6 @@
 namespace STN_ISA {
 namespace {
 
-// Whether channels lie side by side in memory, and are enough to fill vectors.
-inline bool side_by_side(const Call& call) {
-  return call.image.channel == 1 && call.output.channel == 1 && call.channels >= kSpread;
-}
-
 template <class S>
 const S* plane(const void* data, const Strides& strides, int64_t n, int64_t c) {
   return static_cast<const S*>(data) + n * strides.batch + c * strides.channel;
@@ -76,43 +71,78 @@ void sum_planes(const Call& call, const T& taps, int64_t n, Tile tile) {
   }
 }
 
-// Where the taps of a point are read: a channel of their pixels, or of the fill, or null.
-template <class S, class T>
-inline void find_values(const T& taps, int64_t i, const S* from, const S* fill,
-                        const S* (&value)[T::kCount]) {
-  STN_UNROLL
-  for (int t = 0; t < T::kCount; ++t)
-    value[t] = taps.whole || taps.inside[t][i] ? from + taps.at(t, i) : fill;
-}
+// Where the taps of a point are read: a channel of their pixels, or of the fill, or null. `kWhole`:
+// the tile is known to be whole.
+template <class S, class T, bool kWhole>
+class Values {
+ public:
+  Values(const T& taps, const S* from, const S* fill) : taps_(taps), from_(from), fill_(fill) {
+    STN_UNROLL
+    for (int t = 0; t < T::kCount; ++t) shift_[t] = taps.shift[t];
+  }
 
-template <class S, class T>
+  void find(int64_t i) {
+    if (kWhole) {
+      start_ = taps_.start[i];
+      return;
+    }
+    STN_UNROLL
+    for (int t = 0; t < T::kCount; ++t)
+      value_[t] = taps_.whole || taps_.inside[t][i] ? from_ + taps_.at(t, i) : fill_;
+  }
+
+  int64_t offset(int t) const { return start_ + shift_[t]; }  // of whole tiles
+  const S* at(int t) const { return kWhole ? from_ + offset(t) : value_[t]; }
+  bool has(int t) const { return kWhole || value_[t]; }
+
+ private:
+  const T& taps_;
+  const S *from_, *fill_, *value_[T::kCount];
+  int64_t start_, shift_[T::kCount];
+};
+
+// W channels at a time.
+template <class S, int W, bool kWhole, class T>
 void sum_points(const Call& call, const T& taps, int64_t n, Tile tile) {
   using R = Work<S>;
   const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
-  const S* fill = static_cast<const S*>(call.fill_data);
+  Values<S, T, kWhole> values(taps, from, static_cast<const S*>(call.fill_data));
   S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
   out += tile.start * call.output.pixel;
-  const int64_t blocks = call.channels / kBlock<R> * kBlock<R>;
-  for (int64_t i = 0; i < tile.count; ++i, out += call.output.pixel) {
-    const S* value[T::kCount];
-    find_values(taps, i, from, fill, value);
-    for (int64_t c = 0; c < blocks; c += kBlock<R>) {
-      Block<R> total = {}, read;
+  const int64_t channels = call.channels, blocks = channels / W * W, step = call.output.pixel;
+  for (int64_t i = 0; i < tile.count; ++i, out += step) {
+    values.find(i);
+    for (int64_t c = 0; c < blocks; c += W) {
+      Block<R, W> total = {}, read;
       STN_UNROLL
       for (int t = 0; t < T::kCount; ++t) {
-        if (!value[t]) continue;
-        load_block(value[t] + c, read);
+        if (!values.has(t)) continue;
+        load_block(values.at(t) + c, read);
         total += taps.weight[t][i] * read;
       }
       store_block(total, out + c);
     }
-    for (int64_t c = blocks; c < call.channels; ++c) {
+    for (int64_t c = blocks; c < channels; ++c) {
       R total = 0;
       for (int t = 0; t < T::kCount; ++t)
-        if (value[t]) total += taps.weight[t][i] * widen(value[t][c]);
+        if (values.has(t)) total += taps.weight[t][i] * widen(values.at(t)[c]);
       narrow(total, out[c]);
     }
   }
+}
+
+template <class S, int K, class T>
+void sum_tile(const Call& call, const T& taps, int64_t n, Tile tile) {
+  constexpr int kWide = kBlock<Work<S>>;
+  if (!side_by_side(call)) return sum_planes<S, K>(call, taps, n, tile);
+  if constexpr (K != 2)
+    sum_points<S, kWide, false>(call, taps, n, tile);
+  else if (call.channels == 4)
+    taps.whole ? sum_points<S, 4, true>(call, taps, n, tile)
+               : sum_points<S, 4, false>(call, taps, n, tile);
+  else
+    taps.whole ? sum_points<S, kWide, true>(call, taps, n, tile)
+               : sum_points<S, kWide, false>(call, taps, n, tile);
 }
 
 // Two tiles at a time: while one is read, the memory of the next is on its way.
@@ -134,10 +164,7 @@ void forward_group(const Job& job, int64_t n, int64_t group) {
       for (int64_t c = 0; c < channels; ++c)
         next->fetch(plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c));
     }
-    if (ready && side_by_side(call))
-      sum_points<S>(call, *ready, n, job.tile(t - 1));
-    else if (ready)
-      sum_planes<S, K>(call, *ready, n, job.tile(t - 1));
+    if (ready) sum_tile<S, K>(call, *ready, n, job.tile(t - 1));
     ready = next;
   }
 }

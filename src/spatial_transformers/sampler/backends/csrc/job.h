@@ -15,6 +15,7 @@ constexpr int64_t kSpread = 8;              // channels from which they are comp
 constexpr int kMargin = 2;                  // pixels around a copied image
 constexpr int64_t kCopied = 1 << 16;        // most pixels and channels of an image that is copied
 constexpr int64_t kChunk = 4;               // channels whose gradients are summed in cells at once
+constexpr int64_t kNarrow = 128;            // longer rows are cut into windows side by side
 constexpr int64_t kTransposed = 1 << 17;    // most pixels of source and target that are transposed
 
 struct Range {
@@ -25,18 +26,27 @@ struct Tile {
   int64_t start, count;  // consecutive points of the flattened target
 };
 
+// How the target is cut into windows of kGroup tiles.
+struct Windows {
+  int64_t count, across;  // of an image, and side by side; 0: there are none
+  int64_t width, step;    // points in a tile, and between the beginnings of two
+};
+
 struct Job {
   Call call;
   int64_t points, pixels;      // of the target, of the source
+  int64_t origin[3], extent[3];  // of the memory that is read, in pixels of the source
   int64_t tiles, groups;       // per image
   int64_t strips, strip_rows;  // of the source along its slowest axis, for the image's gradient
   int64_t blocks;              // of channels that are transposed to lie side by side; 0: none are
+  Windows windows;             // how the target is cut, if copies of the source are read
   bool margins;                // an image is copied with a margin, so that every tap is a pixel
   bool near;                   // an image is small enough for the nearest memory
   bool cells;                  // the image's gradient is summed in cells
   bool owners;                 // a group of tiles is one task for all images
   bool both;                   // one pass gives the gradients to image and coordinates
-  double *matrix_sums, *fill_sums;  // per image, group and block
+  int64_t places;                   // where sums for an image are kept: one of a task each
+  double *matrix_sums, *fill_sums;  // per image and place
   Range* ranges;                    // per image and tile: what it reads of the slowest axis
   int32_t* failed;                  // set to 1 where memory was lacking
 
@@ -50,7 +60,22 @@ struct Job {
     const int64_t start = t * kTile;
     return {start, points - start < kTile ? points - start : kTile};
   }
+
+  // Tile k of a window; one that begins after the last point has none.
+  Tile tile(int64_t window, int64_t k) const {
+    const int64_t left = window % windows.across * windows.width, rest = windows.step - left;
+    const int64_t start = (window / windows.across * kGroup + k) * windows.step + left;
+    int64_t count = windows.width < rest ? windows.width : rest;
+    if (points - start < count) count = points - start;
+    return {start, count};
+  }
 };
+
+// Whether channels lie side by side in memory, and fill vectors.
+inline bool side_by_side(const Call& call) {
+  const bool fill = call.channels >= kSpread || (call.channels == 4 && call.taps == 2);
+  return call.image.channel == 1 && call.output.channel == 1 && fill;
+}
 
 // One instruction set's code, for a range of tasks each.
 struct Core {

@@ -55,55 +55,42 @@ inline void narrow(float v, Bfloat16& out) {  // to nearest, halves to even
 template <class S>
 using Work = decltype(widen(S()));
 
-// Channels side by side: 64 bytes of them, whatever the instruction set.
-template <class R>
-struct Vector;
-template <>
-struct Vector<float> {
-  typedef float Type __attribute__((vector_size(64)));
-  typedef uint16_t Half __attribute__((vector_size(32)));
-  typedef uint32_t Bits __attribute__((vector_size(64)));
-  typedef _Float16 Float16 __attribute__((vector_size(32)));
+// Channels side by side: 64 bytes of them, whatever the instruction set, or four.
+template <class R, int W>
+struct Vector {
+  typedef R Type __attribute__((vector_size(W * sizeof(R))));
 };
-template <>
-struct Vector<double> {
-  typedef double Type __attribute__((vector_size(64)));
-};
-template <class R>
-using Block = typename Vector<R>::Type;
 template <class R>
 constexpr int kBlock = 64 / sizeof(R);
-
+template <class R, int W = kBlock<R>>
+using Block = typename Vector<R, W>::Type;
 template <class R>
-inline void load_block(const R* from, Block<R>& to) {
+using Quad = Block<R, 4>;
+
+template <class R, class B>
+inline void load_block(const R* from, B& to) {
   __builtin_memcpy(&to, from, sizeof to);
 }
-inline void load_block(const _Float16* from, Block<float>& to) {
-  Vector<float>::Float16 given;
+template <class B>
+inline void load_block(const _Float16* from, B& to) {
+  Block<_Float16, sizeof(B) / 4> given;
   __builtin_memcpy(&given, from, sizeof given);
-  to = __builtin_convertvector(given, Block<float>);
+  to = __builtin_convertvector(given, B);
 }
-inline void load_block(const Bfloat16* from, Block<float>& to) {
-  Vector<float>::Half given;
+template <class B>
+inline void load_block(const Bfloat16* from, B& to) {
+  Block<uint16_t, sizeof(B) / 4> given;
   __builtin_memcpy(&given, from, sizeof given);
-  const Vector<float>::Bits bits = __builtin_convertvector(given, Vector<float>::Bits) << 16;
+  const auto bits = __builtin_convertvector(given, Block<uint32_t, sizeof(B) / 4>) << 16;
   __builtin_memcpy(&to, &bits, sizeof to);
 }
-template <class R>
-inline void store_block(const Block<R>& from, R* to) {
-  __builtin_memcpy(to, &from, sizeof from);
+template <class B, class S>
+inline void store_block(const B& from, S* to) {
+  if constexpr (sizeof(Work<S>) == sizeof(S))
+    __builtin_memcpy(to, &from, sizeof from);
+  else
+    for (unsigned c = 0; c < sizeof from / 4; ++c) narrow(from[c], to[c]);
 }
-template <class S>
-inline void store_block(const Block<float>& from, S* to) {
-  for (int c = 0; c < kBlock<float>; ++c) narrow(from[c], to[c]);
-}
-// Four values, to which blocks are folded, and which are transposed by fours.
-template <class R>
-struct Four {
-  typedef R Type __attribute__((vector_size(4 * sizeof(R))));
-};
-template <class R>
-using Quad = typename Four<R>::Type;
 
 inline Quad<float> fold(const Block<float>& block) {
   typedef float Half __attribute__((vector_size(32)));
@@ -120,12 +107,11 @@ inline Quad<double> fold(const Block<double>& block) {
   return quads[0] + quads[1];
 }
 
-// Transposes 4 × 4 values.
+inline Quad<float> fold(const Quad<float>& four) { return four; }
+inline Quad<double> fold(const Quad<double>& four) { return four; }
+
 template <class R>
-inline void transpose(const R* from, int64_t from_stride, R* to, int64_t to_stride) {
-  Quad<R> row[4];
-  STN_UNROLL
-  for (int k = 0; k < 4; ++k) __builtin_memcpy(&row[k], from + k * from_stride, sizeof row[k]);
+inline void transpose(Quad<R> (&row)[4]) {
   const Quad<R> a = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5);
   const Quad<R> b = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5);
   const Quad<R> c = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
@@ -134,8 +120,6 @@ inline void transpose(const R* from, int64_t from_stride, R* to, int64_t to_stri
   row[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
   row[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
   row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-  STN_UNROLL
-  for (int k = 0; k < 4; ++k) __builtin_memcpy(to + k * to_stride, &row[k], sizeof row[k]);
 }
 
 template <class R>

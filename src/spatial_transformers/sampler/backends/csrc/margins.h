@@ -1,4 +1,4 @@
-// Small images with a margin, in which every tap of every point is a pixel.
+// Small images with a margin, in which every tap of every point is a pixel, for the backward pass.
 //
 // Where taps are pixels, nothing asks whether they are. Images of which a copy costs little against
 // reading them get a margin of what lies outside, and points are moved to its edge at most.
@@ -37,8 +37,12 @@ class Margins {
         __builtin_memcpy(to + row / height * down + row % height * across, from + row * width,
                          width * sizeof(S));
     }
+    for (int64_t a = 0; a < call.ndim; ++a) {
+      job.origin[a] = -kMargin;
+      job.extent[a] = call.source[a] + 2 * kMargin;
+    }
     job.call.image = {0, size_, 1};
-    job.call.image_data = scratch_.aligned() + first;
+    job.call.image_data = scratch_.aligned();
   }
 
  private:
@@ -51,29 +55,6 @@ class Margins {
   Scratch<S> scratch_;
   int64_t size_;
 };
-
-template <class S, int D, int K>
-void forward(const Job& job, int64_t begin, int64_t end) {
-  Margins<S> margins(job);
-  for (int64_t task = begin; task < end; ++task) {
-    if (job.margins && margins.ready()) {
-      Job part = job;
-      margins.take(job, task, part);
-      for (int64_t group = 0; group < job.groups; ++group)
-        forward_group<S, D, K>(part, task, group);
-      continue;
-    }
-    if (!job.blocks) {
-      forward_group<S, D, K>(job, task / job.groups, task % job.groups);
-      continue;
-    }
-    const int64_t n = task / job.blocks;
-    Part<S> part(job, n, task % job.blocks, true);
-    for (int64_t group = 0; part.ready && group < job.groups; ++group)
-      forward_group<Work<S>, D, K>(part.job, n, group);
-    if (part.ready) part.write_output();
-  }
-}
 
 }  // namespace
 }  // namespace STN_ISA

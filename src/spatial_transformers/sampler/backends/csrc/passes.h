@@ -7,24 +7,46 @@
 namespace STN_ISA {
 namespace {
 
-// Runs a group of tiles of one image, and keeps its sums for coordinates and fill at `place`.
+// Adds lanes to sums, if these are wanted, and sets them to 0.
+template <class R>
+void add_lanes(R* lanes, int64_t count, double* sums) {
+  for (int64_t e = 0; sums && e < count; ++e) {
+    double sum = 0;
+    for (int k = 0; k < kLanes; ++k) sum += lanes[e * kLanes + k];
+    for (int k = 0; k < kLanes; ++k) lanes[e * kLanes + k] = 0;
+    sums[e] += sum;
+  }
+}
+
+// Runs tiles of one image, as far as they reach into the strip. What is `wanted` for the coordinates
+// is added at `place`, and for the fill to `fill_sums`, by the strip in which a tile begins.
 template <class S, int D, int K>
-void one_group(const Job& job, int64_t n, int64_t group, int64_t place, double* fill_sums,
-               const Strip<Work<S>>& strip, Cells<Work<S>, D>* cells) {
+void run_tiles(const Job& job, int64_t n, Range tiles, bool wanted, int64_t place,
+               double* fill_sums, Strip<Work<S>> strip, Cells<Work<S>, D>* cells) {
   using R = Work<S>;
   const Call& call = job.call;
   const int64_t entries = call.form == kPoints ? 0 : job.rows() * call.columns;
+  double* matrix = job.matrix_sums && wanted ? job.matrix_sums + place * entries : nullptr;
   R* lanes = static_cast<R*>(__builtin_alloca(sizeof(R) * (entries * kLanes + 1)));
   for (int64_t k = 0; k < entries * kLanes; ++k) lanes[k] = 0;
-  const Sums<R> sums{call.grad_coordinates || call.grad_fill, lanes, fill_sums};
+  const Sums<R> none{false, nullptr, nullptr};
+  const Sums<R> sums{wanted && (call.grad_coordinates || call.grad_fill), lanes, fill_sums};
   const Frame<R> frame = frame_of<R>(job, n);
-  for (int64_t t = group * kGroup; t < job.last_tile(group); ++t)
-    one_tile<S, D, K>(job, n, frame, t, strip, sums, cells);
-  for (int64_t e = 0; e < entries && job.matrix_sums; ++e) {
-    double sum = 0;
-    for (int k = 0; k < kLanes; ++k) sum += lanes[e * kLanes + k];
-    job.matrix_sums[place * entries + e] = sum;
+  int64_t run = 0;
+  for (int64_t t = tiles.low; t < tiles.high; ++t) {
+    bool own = true;
+    if (strip.grad && job.strips > 1) {
+      const Range range = job.ranges[n * job.tiles + t];
+      const int64_t last = call.source[D - 1] - 1, low = range.low < last ? range.low : last;
+      own = low >= strip.rows.low && low < strip.rows.high;
+      const bool reaches = range.high > strip.rows.low && range.low < strip.rows.high;
+      if (!reaches && !(own && sums.wanted)) continue;
+      strip.part = range.low < strip.rows.low || range.high > strip.rows.high;
+    }
+    one_tile<S, D, K>(job, n, frame, t, strip, own ? sums : none, cells);
+    if (++run % kGroup == 0) add_lanes(lanes, entries, matrix);
   }
+  add_lanes(lanes, entries, matrix);
 }
 
 template <class S, int D, int K>
@@ -33,8 +55,10 @@ void gather(const Job& job, int64_t begin, int64_t end) {
   const int64_t step = job.owners ? job.groups : job.groups * job.call.batch;
   for (int64_t task = begin; task < end; ++task) {
     for (int64_t place = task; place < job.groups * job.call.batch; place += step) {
+      const int64_t group = place % job.groups;
       double* fill = job.fill_sums ? job.fill_sums + place * job.call.channels : nullptr;
-      one_group<S, D, K>(job, place / job.groups, place % job.groups, place, fill, none, nullptr);
+      run_tiles<S, D, K>(job, place / job.groups, {group * kGroup, job.last_tile(group)}, true, place,
+                         fill, none, nullptr);
     }
   }
 }
@@ -60,55 +84,44 @@ void find_ranges(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
-// A block of channels of one image, transposed, with the sums for the coordinates.
-template <class S, int D, int K>
-void scatter_block(const Job& job, int64_t n, int64_t block) {
+// Blocks of channels of one image each, transposed, with the sums for the coordinates.
+template <class S, int D, int K, int W>
+void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
-  Part<S> part(job, n, block, job.both);
-  const int64_t values = job.pixels * part.kWidth;
-  const Scratch<R> summed(job, values + 4 * part.kWidth);
-  if (!part.ready || !summed.aligned()) return;
-  part.read_gradient();
-  __builtin_memset(summed.aligned(), 0, values * sizeof(R));
+  Part<S, W> part(job, true);
+  const Scratch<R> summed(job, (job.pixels + 4) * W);
+  if (!part.ready() || !summed.aligned()) return;
   if (!job.both) {  // another pass sums for the coordinates and the fill
     part.job.call.grad_coordinates = part.job.call.grad_fill = nullptr;
     part.job.matrix_sums = nullptr;
   }
   const Strip<R> strip{summed.aligned(), {0, job.call.source[D - 1]}, false};
-  double fill[part.kWidth] = {};
-  for (int64_t group = 0; group < job.groups; ++group)
-    one_group<R, D, K>(part.job, n, group, (n * job.groups + group) * job.blocks + block,
-                       part.job.call.grad_fill ? fill : nullptr, strip, nullptr);
-  for (int64_t c = 0; part.job.call.grad_fill && c < part.channels(); ++c)
-    job.fill_sums[n * job.groups * job.call.channels + part.first() + c] = fill[c];
-  part.write_gradient(summed.aligned());
+  for (int64_t task = begin; task < end; ++task) {
+    const int64_t n = task / job.blocks;
+    part.take(n, task % job.blocks);
+    if (job.both) part.read_image();
+    part.read_gradient();
+    __builtin_memset(summed.aligned(), 0, job.pixels * W * sizeof(R));
+    double fill[W] = {};
+    const bool fills = part.job.call.grad_fill;
+    run_tiles<R, D, K>(part.job, n, {0, job.tiles}, job.both, task, fills ? fill : nullptr, strip,
+                       nullptr);
+    for (int64_t c = 0; fills && c < part.channels; ++c)
+      job.fill_sums[task * job.call.channels + part.first + c] = fill[c];
+    part.write_gradient(summed.aligned());
+  }
 }
 
-// The tiles of the images that one image of the source serves, as far as they reach into a strip.
+// The tiles of the images that one image of the source serves.
 template <class S, int D, int K>
-void scatter_tiles(const Job& job, int64_t b, Strip<Work<S>> strip, Cells<Work<S>, D>* cells) {
-  using R = Work<S>;
+void scatter_tiles(const Job& job, int64_t b, const Strip<Work<S>>& strip,
+                   Cells<Work<S>, D>* cells) {
   const Call& call = job.call;
-  const Sums<R> none{false, nullptr, nullptr};
   const bool own = call.image_batch > 1;
   for (int64_t n = own ? b : 0; n < (own ? b + 1 : call.batch); ++n) {
-    if (job.both) {
-      for (int64_t g = 0; g < job.groups; ++g) {
-        const int64_t place = n * job.groups + g;
-        double* fill = job.fill_sums ? job.fill_sums + place * call.channels : nullptr;
-        one_group<S, D, K>(job, n, g, place, fill, strip, cells);
-      }
-      continue;
-    }
-    const Frame<R> frame = frame_of<R>(job, n);
-    for (int64_t t = 0; t < job.tiles; ++t) {
-      if (job.strips > 1) {
-        const Range range = job.ranges[n * job.tiles + t];
-        if (range.high <= strip.rows.low || range.low >= strip.rows.high) continue;
-        strip.part = range.low < strip.rows.low || range.high > strip.rows.high;
-      }
-      one_tile<S, D, K>(job, n, frame, t, strip, none, cells);
-    }
+    const int64_t place = n * job.strips + strip.rows.low / job.strip_rows;
+    double* fill = job.both && job.fill_sums ? job.fill_sums + place * call.channels : nullptr;
+    run_tiles<S, D, K>(job, n, {0, job.tiles}, job.both, place, fill, strip, cells);
   }
 }
 
@@ -152,12 +165,12 @@ void clear(const Job& job, const Strip<R>& strip) {
 template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
+  constexpr int kWide = kBlock<R>, kFew = K == 2 ? 4 : kWide;
+  if (job.blocks)
+    return job.call.channels < kSpread ? scatter_blocks<S, D, K, kFew>(job, begin, end)
+                                       : scatter_blocks<S, D, K, kWide>(job, begin, end);
   Margins<S> margins(job);
   for (int64_t task = begin; task < end; ++task) {
-    if (job.blocks) {
-      scatter_block<S, D, K>(job, task / job.blocks, task % job.blocks);
-      continue;
-    }
     const int64_t b = task / job.strips, rows = job.call.source[D - 1];
     const int64_t low = task % job.strips * job.strip_rows, high = low + job.strip_rows;
     const Strip<R> strip{static_cast<R*>(job.call.grad_image) + b * job.call.image.batch,

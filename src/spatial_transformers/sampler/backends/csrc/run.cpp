@@ -71,19 +71,27 @@ Job job_of(const Call& call) {
   job.call = call;
   job.points = product(call.target, call.ndim);
   job.pixels = product(call.source, call.ndim);
+  for (int a = 0; a < 3; ++a) job.extent[a] = call.source[a];
   job.tiles = (job.points + kTile - 1) / kTile;
   job.groups = (job.tiles + kGroup - 1) / kGroup;
   job.near = job.pixels * call.channels * 4 < kNear;
   return job;
 }
 
+// Blocks of channels that are side by side in vectors.
+int64_t count_wide(const Call& call) {
+  const int64_t wide = call.dtype == kFloat64 ? 8 : 16;
+  const int64_t width = call.channels == 1 ? 1 : call.channels < kSpread ? 4 : wide;
+  return (call.channels + width - 1) / width;
+}
+
 // Whether channels in planes are transposed, in blocks: many of them, read at about as many points.
 int64_t count_blocks(const Job& job) {
   const Call& call = job.call;
-  const int64_t width = call.dtype == kFloat64 ? 8 : 16, few = call.channels < kSpread;
-  const bool planes = call.image.pixel == 1 && call.image.channel != 1;
-  if (!planes || few || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
-  return job.points + job.pixels > kTransposed ? 0 : (call.channels + width - 1) / width;
+  const bool few = call.channels < kSpread, planes = call.image.pixel == 1 && call.image.channel != 1;
+  if (!planes || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
+  if (few && (call.taps != 2 || call.channels < 2 || call.batch < kImages)) return 0;
+  return job.points + job.pixels > kTransposed ? 0 : count_wide(call);
 }
 
 // Whether images are copied: small ones that are read at many points, but few enough for one task.
@@ -97,8 +105,29 @@ bool has_margins(const Job& job) {
          call.image_batch == call.batch;
 }
 
-// Few images are cut into strips, at the price of a pass that finds which tiles reach them. An
-// image that is a task by itself does both gradients in one pass.
+// Whether what is read is copied by windows of the target.
+bool has_windows(const Job& job) {
+  const Call& call = job.call;
+  const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
+  const bool worth = call.channels > 1 || job.pixels <= kCopied;
+  const bool places = call.padding != kWrap && call.padding != kRenormalise;
+  const bool counts = call.source[0] < kExact && call.source[1] < kExact;
+  return call.ndim == 2 && call.taps == 2 && planes && places && counts && worth;
+}
+
+// Cuts the target into runs of narrow rows, or into rectangles.
+void cut_target(Job& job) {
+  const Call& call = job.call;
+  const int64_t length = call.target[0], rows = call.target[1];
+  const int64_t across = length > kNarrow ? (length + kTile - 1) / kTile : 1;
+  const int64_t down = across > 1 ? (rows + kGroup - 1) / kGroup : job.groups;
+  job.windows = {across * down, across, across > 1 ? (length + across - 1) / across : kTile,
+                 across > 1 ? length : kTile};
+  job.blocks = count_wide(call);
+}
+
+// Few images are cut into strips, at the price of a pass that finds which tiles reach them.
+// Where an image is one task, or some by strips, that pass gives both gradients.
 void cut_source(Job& job) {
   const Call& call = job.call;
   const int64_t rows = call.source[call.ndim - 1];
@@ -106,7 +135,6 @@ void cut_source(Job& job) {
   const bool shared = call.coordinates_batch < call.batch || call.image_batch < call.batch;
   job.owners = call.coordinates_batch < call.batch || call.grad_functions;
   job.blocks = call.grad_image ? count_blocks(job) : 0;
-  const bool planes = call.image.channel != 1 || call.channels < kSpread;
   const bool whole = !shared && !call.grad_functions && call.grad_image && coordinates;
   job.strips = 1;
   if (!job.blocks && call.image_batch < kImages) {
@@ -120,11 +148,11 @@ void cut_source(Job& job) {
   job.strips = (rows + job.strip_rows - 1) / job.strip_rows;
   const int64_t chunk = call.channels < kChunk ? call.channels : kChunk, bits = 2 + call.ndim;
   const bool fits = (job.pixels / job.strips * chunk << bits) <= kCells;
-  job.cells = call.taps == 2 && call.padding != kWrap && planes && fits &&
+  job.cells = call.taps == 2 && call.padding != kWrap && !side_by_side(call) && fits &&
               job.points * 4 >= job.pixels;
-  job.both = whole && job.strips == 1 &&
-             (job.blocks ? call.form != kPoints : !job.cells || call.channels <= kChunk);
-  job.margins = job.both && job.cells && !call.grad_fill && has_margins(job);
+  job.both = whole && (job.blocks ? call.form != kPoints : !job.cells || call.channels <= kChunk);
+  job.places = !job.both ? job.groups : job.blocks ? job.blocks : job.strips;
+  job.margins = job.both && job.strips == 1 && job.cells && !call.grad_fill && has_margins(job);
 }
 
 struct Loop {
@@ -151,7 +179,7 @@ void add_up(const Job& job) {
   const int64_t columns = call.columns, rows = job.rows(), entries = rows * columns;
   R* matrix = static_cast<R*>(call.grad_coordinates);
   const int64_t images = call.coordinates_batch > 1 ? 1 : call.batch;  // per matrix
-  const int64_t places = images * job.groups * (job.both && job.blocks ? job.blocks : 1);
+  const int64_t places = images * job.places;
   const double* sums = job.matrix_sums;
   for (int64_t b = 0; sums && b < call.coordinates_batch; ++b) {
     for (int64_t e = 0; e < entries; ++e) {
@@ -165,7 +193,7 @@ void add_up(const Job& job) {
   R* fill = static_cast<R*>(call.grad_fill);
   for (int64_t c = 0; fill && c < call.channels; ++c) {
     double sum = 0;
-    for (int64_t k = 0; k < call.batch * job.groups; ++k)
+    for (int64_t k = 0; k < call.batch * job.places; ++k)
       sum += job.fill_sums[k * call.channels + c];
     fill[c] = R(sum);
   }
@@ -202,9 +230,11 @@ int32_t stn_forward(const Call* call) {
   Job job = job_of(*call);
   job.failed = &failed;
   job.blocks = count_blocks(job);
-  job.margins = has_margins(job);
-  const int64_t tasks = call->batch * (job.margins ? 1 : job.blocks ? job.blocks : job.groups);
-  failed |= spread(job, core_of(*call, job.pixels).forward, tasks);
+  if (has_windows(job)) cut_target(job);
+  const int64_t cuts = job.windows.count ? job.windows.count * job.blocks
+                       : job.blocks      ? job.blocks
+                                         : job.groups;
+  failed |= spread(job, core_of(*call, job.pixels).forward, call->batch * cuts);
   return failed;
 }
 
@@ -214,13 +244,12 @@ int32_t stn_backward(const Call* call) {
   Job job = job_of(*call);
   job.failed = &failed;
   cut_source(job);
-  const int64_t groups = call->batch * job.groups;
+  const int64_t places = call->batch * job.places, entries = job.rows() * call->columns;
   const bool matrix = call->grad_coordinates && call->form != kPoints;
   const bool ranges = call->grad_image && job.strips > 1;
-  const int64_t entries = job.rows() * call->columns * (job.blocks ? job.blocks : 1);
-  if (matrix) job.matrix_sums = static_cast<double*>(calloc(groups * entries, sizeof(double)));
+  if (matrix) job.matrix_sums = static_cast<double*>(calloc(places * entries, sizeof(double)));
   if (call->grad_fill)
-    job.fill_sums = static_cast<double*>(calloc(groups * call->channels, sizeof(double)));
+    job.fill_sums = static_cast<double*>(calloc(places * call->channels, sizeof(double)));
   if (ranges)
     job.ranges = static_cast<Range*>(calloc(call->batch * job.tiles, sizeof(Range)));
   const bool enough = (job.matrix_sums || !matrix) && (job.fill_sums || !call->grad_fill) &&

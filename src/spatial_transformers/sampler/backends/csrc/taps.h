@@ -122,8 +122,7 @@ class Taps {
     const Call& call = job.call;
     Index stride[D];
     stride[0] = Index(call.image.pixel);
-    const int64_t more = job.margins ? 2 * kMargin : 0;
-    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(call.source[a - 1] + more);
+    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(job.extent[a - 1]);
     STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
       shift[t] = 0;
@@ -131,9 +130,9 @@ class Taps {
     }
     whole = job.margins || everywhere_inside(call, pixel);
     if (job.margins)
-      read_whole<true>(call, pixel, stride);
+      read_whole<true>(job, pixel, stride);
     else if (whole)
-      read_whole<false>(call, pixel, stride);
+      read_whole<false>(job, pixel, stride);
     else
       read_any(call, pixel, stride);
   }
@@ -190,12 +189,14 @@ class Taps {
   }
 
   template <bool kMargins>
-  void read_whole(const Call& call, const Lanes<R> (&pixel)[D], const Index (&stride)[D]) {
-    Index step[D];  // which no result can lie in
+  void read_whole(const Job& job, const Lanes<R> (&pixel)[D], const Index (&stride)[D]) {
+    const Call& call = job.call;
+    Index step[D], origin[D];  // which no result can lie in
     R last[D];
     for (int a = 0; a < D; ++a) {
       step[a] = stride[a];
       last[a] = R(call.source[a]);
+      origin[a] = Index(job.origin[a]);
     }
     each(i) {
       Index at = 0, live = -1;
@@ -213,7 +214,7 @@ class Taps {
         }
         const R base = K % 2 ? even(x) : floor_of(x), d = x - base;
         const Index first = Index(base) + Axis<R, K>::kFirst;
-        at += first * step[a];
+        at += (kMargins ? first - origin[a] : first) * step[a];
         if (kSlopes) axis[a].first[i] = first;
         STN_UNROLL
         for (int k = 0; k < K && kSlopes; ++k) {

@@ -34,6 +34,7 @@ CPU = next(b for b in BACKENDS if isinstance(b, Cpu))
 needs_library = pytest.mark.skipif(bool(CPU.missing), reason=CPU.missing or "there is a library")
 
 STRIP, STRIP_3D = (220, 210), (40, 33, 36)  # cut into two strips or more
+WINDOWS = (90, 150)  # cut into two side by side, in two rows
 WAVES = torch.linspace(-0.4, 0.4, 2 * 4 * 6).sin().reshape(2, 4, 6)
 WAVES_3D = torch.linspace(-0.4, 0.4, 2 * 3 * 4 * 5).cos().reshape(2, 3, 4, 5)
 
@@ -101,9 +102,10 @@ class Path:
 
 
 CONSTANT = {"padding_mode": "constant"}
+BORDER = {"padding_mode": "border"}
 WRAP = {"padding_mode": "wrap"}
 
-#: A path per rule of `count_blocks`, `cut_source` and `job_of`.
+#: A path per rule of `count_blocks`, `has_windows`, `cut_target`, `cut_source` and `job_of`.
 SIZED = (
     Path("strips", (1, 2, *STRIP), options=CONSTANT),
     Path("strips of a small target", (1, 2, *STRIP), size=(60, 71), options=CONSTANT),
@@ -116,6 +118,7 @@ SIZED = (
     Path("strips, many channels", (1, 9, 300, 211), options=CONSTANT),
     Path("strips of rows", (1, 1, 3, 30000), size=(3, 30000)),
     Path("strips, channels last", (1, 8, *STRIP), last=True, options=CONSTANT),
+    Path("strips, 4 channels last", (1, 4, *STRIP), last=True, options=CONSTANT),
     Path("strips, 3 channels last", (1, 3, *STRIP), last=True, options=CONSTANT),
     Path("strips, 3-D", (1, 2, *STRIP_3D), partial(Affine, 3), options=CONSTANT),
     Path("strips, 3-D, wrap", (1, 1, *STRIP_3D), partial(Affine, 3), options=WRAP),
@@ -134,7 +137,28 @@ SIZED = (
     Path("cells, a grid", (2, 3, 40, 30), None, options=CONSTANT),
     Path("no cells, small target", (2, 3, 40, 30), size=(9, 13), options=CONSTANT),
     Path("no cells, wrap", (2, 3, 40, 30), options=WRAP),
+    Path("windows of one channel", (2, 1, *WINDOWS), options=CONSTANT),
+    Path("windows of 3 channels", (2, 3, *WINDOWS), spread=0.05, options=CONSTANT),
+    Path("windows of 9 channels", (2, 9, *WINDOWS), spread=0.05, options=CONSTANT),
+    *(
+        Path(f"windows, {padding}", (2, 3, *WINDOWS), options={"padding_mode": padding})
+        for padding in ("border", "reflection", "renormalise")
+    ),
+    Path("windows, far apart", (2, 3, *WINDOWS), spread=2.0, options=CONSTANT),
+    Path("windows, border far apart", (2, 3, *WINDOWS), spread=2.0, options=BORDER),
+    Path("windows, a grid far outside", (2, 3, *WINDOWS), None, spread=3.0),
+    Path("windows, projective", (2, 3, *WINDOWS), Projective, spread=0.7),
+    Path("windows, one image", (1, 3, *WINDOWS), thetas=3, options=CONSTANT),
+    Path("windows, runs of rows", (2, 3, 150, 40), options=CONSTANT),
+    Path("windows, small source", (2, 3, 11, 9), size=WINDOWS, options=CONSTANT),
+    Path("windows, large source", (2, 3, *STRIP), size=(20, 130), options=CONSTANT),
+    *(Path(f"few channels, {c}", (4, c, 21, 19), options=CONSTANT) for c in (2, 3, 4, 5, 7)),
+    Path("few channels, wrap", (4, 3, 21, 19), options=WRAP),
+    Path("few channels, image alone", (4, 3, 21, 19), wanted=("image",)),
+    Path("few channels, a grid", (4, 3, 21, 19), None, options=CONSTANT),
+    Path("few channels, 3-D", (4, 3, 8, 7, 9), partial(Affine, 3), options=CONSTANT),
     *(Path(f"blocks of {c}", (2, c, 21, 19), options=CONSTANT) for c in (8, 16, 19, 24)),
+    Path("blocks of 16 of one place", (2, 16, 32, 32), options=CONSTANT),
     Path("blocks of 64, wrap", (2, 64, 12, 13), options=WRAP),
     Path("blocks, bicubic", (2, 19, 21, 19), options={"mode": "bicubic"}),
     Path("blocks, image alone", (2, 19, 21, 19), options=CONSTANT, wanted=("image",)),
@@ -149,7 +173,7 @@ SIZED = (
     Path("blocks, projective", (2, 9, 21, 19), Projective, spread=0.7, options=CONSTANT),
     Path("no blocks, one image", (1, 19, 21, 19), thetas=3, options=CONSTANT),
     Path("no blocks, small target", (2, 19, 41, 39), size=(5, 6), options=CONSTANT),
-    *(Path(f"{c} last", (2, c, 21, 19), last=True, options=CONSTANT) for c in (3, 8, 19, 64)),
+    *(Path(f"{c} last", (2, c, 21, 19), last=True, options=CONSTANT) for c in (3, 4, 8, 19, 64)),
     Path("last, one image", (1, 19, 21, 19), last=True, thetas=3, options=CONSTANT),
     Path("last, one θ", (3, 19, 21, 19), last=True, thetas=1, options=CONSTANT),
     Path("last, a grid", (2, 19, 21, 19), None, last=True, options=CONSTANT),

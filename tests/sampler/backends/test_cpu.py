@@ -12,7 +12,18 @@ from torch.testing import assert_close
 from spatial_transformers import Affine, sample, warp
 from spatial_transformers.sampler.padding import PADDING_MODES
 
-from .paths import CONSTANT, CPU, MAPS, SIZED, STRIP, STRIP_3D, Path, named, needs_library
+from .paths import (
+    CONSTANT,
+    CPU,
+    MAPS,
+    SIZED,
+    STRIP,
+    STRIP_3D,
+    WINDOWS,
+    Path,
+    named,
+    needs_library,
+)
 
 pytestmark = needs_library
 
@@ -100,6 +111,8 @@ def test_second_derivatives(path):
 LAYOUTS = [
     Path("planes", (2, 3, 40, 30)),
     Path("strips", (1, 1, *STRIP)),
+    Path("windows", (2, 3, *WINDOWS)),
+    Path("few channels", (4, 3, 21, 19)),
     Path("blocks", (2, 19, 21, 19)),
     Path("last", (2, 19, 21, 19), last=True),
 ]

@@ -115,19 +115,22 @@ class Cpu(Fused):
         facts = _facts(plan, self.isa, image.dtype, image.shape, coordinates.shape, count, last)
         packed = [None if t is None else t.contiguous() for t in inputs[1:]]
         given = (image, *packed, *outputs, *[None] * (6 - len(outputs)))
-        addresses = [0 if t is None else t.data_ptr() for t in given]
-        if any(
-            a == 0 and t is not None and t.numel() for a, t in zip(addresses, given, strict=True)
-        ):
-            raise RuntimeError(
-                "the cpu backend was given tensors without memory, such as fake ones"
-            )
+        addresses = [_address(t) for t in given]
         library = self._library
         assert library is not None, self.missing
         call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
         failed = library.functions[function](call)
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
+
+def _address(tensor: Tensor | None) -> int:
+    if tensor is None:
+        return 0
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel():
+        raise RuntimeError("the cpu backend was given tensors without memory, such as fake ones")
+    return address
 
 
 class _Library(NamedTuple):

@@ -199,7 +199,10 @@ void one_tile(const Job& job, int64_t n, const Frame<Work<S>>& frame, int64_t t,
     all_points<S, K>(job, taps, n, tile, strip, sums, dot);
   } else if (cells) {
     if constexpr (K == 2) {
+      const bool asks = !job.near && call.channels > 1;  // while the first channel is read
+      if (asks && sums.wanted) fetch<S>(call, taps, n, tile);
       cells->find(taps);
+      for (int64_t c = 0; asks && c < call.channels; ++c) cells->fetch(c);
       planes<S, K>(job, taps, n, tile, all, sums, dot,
                    [&](int64_t c, const Lanes<R>& g) { cells->add(c, g, tile.count); });
     }

@@ -22,7 +22,7 @@ class Cells {
   using Type = typename Cell<R, D>::Type;
 
   Cells(const Job& job, Range rows)
-      : rows_(rows), scratch_(job, kChunk * count(job, rows) * kTaps) {
+      : rows_(rows), scratch_(job, chunk_of(job.call) * count(job, rows) * kTaps) {
     data_ = reinterpret_cast<Type*>(scratch_.aligned());
     size_ = count(job, rows);
     for (int a = 0; a < D; ++a) length_[a] = job.call.source[a];
@@ -67,6 +67,13 @@ class Cells {
         transpose<R>(row);
         for (int k = 0; k < 4; ++k) store_block(row[k], reinterpret_cast<R*>(weight_ + i + k) + t);
       }
+  }
+
+  // Asks for the memory of a channel to which this tile adds.
+  STN_ASK void fetch(int64_t channel) const {
+    constexpr int kStep = 4;  // points that mostly share a line of memory
+    const Type* to = data_ + channel * size_;
+    for (int i = 0; i < kTile; i += kStep) ask<true>(to + place_[i], 1);
   }
 
   STN_SCALAR void add(int64_t channel, const Lanes<R>& g, int64_t points) {

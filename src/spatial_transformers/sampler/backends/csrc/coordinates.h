@@ -61,12 +61,14 @@ struct Coordinates {
       }
     }
     const int64_t rows = job.rows();
-    for (int64_t r = 0; r < rows; ++r, sums += call.columns * kLanes) {
-      const Lanes<R>& g = r < D ? grad[r] : last;
-      for (int c = 0; c < D; ++c) add_products(g, position[c], sums + c * kLanes);
-      add(g, sums + D * kLanes);
-      for (int64_t k = 0; k < call.functions; ++k) {
-        add_products(g, function(job, k), sums + (D + 1 + k) * kLanes);
+    for (int64_t r = 0; r < rows; ++r)
+      add_homogeneous(r < D ? grad[r] : last, sums + r * call.columns * kLanes);
+    for (int64_t k = 0; k < call.functions; ++k) {
+      Lanes<R> values;
+      load(function(job, k), tile.count, 1, values);
+      for (int64_t r = 0; r < rows; ++r) {
+        const Lanes<R>& g = r < D ? grad[r] : last;
+        add_products(g, values, sums + (r * call.columns + D + 1 + k) * kLanes);
         if (call.grad_functions) to_function(job, k, g, frame.weights[r][k] * frame.scale[r]);
       }
     }
@@ -98,13 +100,31 @@ struct Coordinates {
     }
   }
 
+  // Adds the products with the homogeneous coordinates.
+  void add_homogeneous(const Lanes<R>& g, R* sums) const {
+    using Some = Block<R, kLanes>;
+    Some total[D + 1] = {}, one, other;
+    for (int i = 0; i < kTile; i += kLanes) {
+      load_block(&g[i], one);
+      STN_UNROLL
+      for (int c = 0; c < D; ++c) {
+        load_block(&position[c][i], other);
+        total[c] += one * other;
+      }
+      total[D] += one;
+    }
+    STN_UNROLL
+    for (int c = 0; c <= D; ++c) {
+      load_block(sums + c * kLanes, other);
+      other += total[c];
+      store_block(other, sums + c * kLanes);
+    }
+  }
+
   static R half(int64_t n) { return R(n - 1) / 2; }
 
-  Lanes<R> function(const Job& job, int64_t k) const {
-    Lanes<R> values;
-    load(static_cast<const R*>(job.call.functions_data) + k * job.points + tile.start, tile.count,
-         1, values);
-    return values;
+  const R* function(const Job& job, int64_t k) const {
+    return static_cast<const R*>(job.call.functions_data) + k * job.points + tile.start;
   }
 
   // Row r of M_θ times the homogeneous coordinates.
@@ -118,18 +138,28 @@ struct Coordinates {
   }
 
   // Adds the rest of M_θ B to the rows, w's too if there is one.
+  template <int kRows>
   void add_functions(const Job& job, const Frame<R>& frame, Lanes<R>& w) {
-    const bool divides = job.call.form == kPerspective;
-    for (int64_t k = 0; k < job.call.functions; ++k) {
-      const Lanes<R> values = function(job, k);
-      R weight[D + 1];
-      for (int r = 0; r < D + divides; ++r) weight[r] = frame.weights[r][k] * frame.scale[r];
-      each(i) {
+    using Some = Block<R, kLanes>;
+    const int64_t count = job.call.functions;
+    const int64_t whole = tile.count / kLanes * kLanes;
+    for (int64_t i = 0; i < whole; i += kLanes) {
+      Some total[kRows], values;
+      for (int r = 0; r < kRows; ++r) load_block(r < D ? &pixel[r < D ? r : 0][i] : &w[i], total[r]);
+      for (int64_t k = 0; k < count; ++k) {
+        load_block(function(job, k) + i, values);
         STN_UNROLL
-        for (int r = 0; r < D; ++r) pixel[r][i] = pixel[r][i] + weight[r] * values[i];
+        for (int r = 0; r < kRows; ++r)
+          total[r] = total[r] + frame.weights[r][k] * frame.scale[r] * values;
       }
-      if (divides) each(i) w[i] = w[i] + weight[D] * values[i];
+      for (int r = 0; r < kRows; ++r) store_block(total[r], r < D ? &pixel[r < D ? r : 0][i] : &w[i]);
     }
+    for (int64_t i = whole; i < tile.count; ++i)
+      for (int64_t k = 0; k < count; ++k)
+        for (int r = 0; r < kRows; ++r) {
+          R& total = r < D ? pixel[r < D ? r : 0][i] : w[i];
+          total = total + frame.weights[r][k] * frame.scale[r] * function(job, k)[i];
+        }
   }
 
   void from_matrix(const Job& job, const Frame<R>& frame) {
@@ -138,8 +168,12 @@ struct Coordinates {
     Lanes<R> w;
     for (int r = 0; r < D; ++r) row(frame, r, pixel[r]);
     if (job.call.form == kPerspective) row(frame, D, w);
-    add_functions(job, frame, w);
-    if (job.call.form == kPerspective) divide(w);
+    if (job.call.form == kPerspective) {
+      add_functions<D + 1>(job, frame, w);
+      divide(w);
+    } else {
+      add_functions<D>(job, frame, w);
+    }
     for (int r = 0; r < D; ++r) {
       const R centre = R(job.call.centre[r]);
       each(i) pixel[r][i] = pixel[r][i] + centre;

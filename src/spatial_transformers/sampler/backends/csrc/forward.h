@@ -145,6 +145,18 @@ void sum_tile(const Call& call, const T& taps, int64_t n, Tile tile) {
                : sum_points<S, kWide, false>(call, taps, n, tile);
 }
 
+template <class S, class T>
+STN_ASK void fetch(const Call& call, const T& taps, int64_t n, Tile tile) {
+  const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+  if (!side_by_side(call)) {
+    for (int64_t c = 0; c < call.channels; ++c) taps.fetch(from + c * call.image.channel, 1);
+    return;
+  }
+  taps.fetch(from, call.channels);
+  const S* out = plane<S>(call.output_data, call.output, n, 0) + tile.start * call.output.pixel;
+  ask<true>(out, tile.count * call.output.pixel);
+}
+
 // Two tiles at a time: while one is read, the memory of the next is on its way.
 template <class S, int D, int K>
 void forward_group(const Job& job, int64_t n, int64_t group) {
@@ -160,9 +172,7 @@ void forward_group(const Job& job, int64_t n, int64_t group) {
     if (t < end) {
       const Coordinates<R, D> coordinates(job, n, frame, job.tile(t));
       next = new (room[t % 2]) T(job, coordinates.pixel);
-      const int64_t channels = side_by_side(call) || job.near ? 0 : call.channels;
-      for (int64_t c = 0; c < channels; ++c)
-        next->fetch(plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c));
+      if (!job.near) fetch<S>(call, *next, n, job.tile(t));
     }
     if (ready) sum_tile<S, K>(call, *ready, n, job.tile(t - 1));
     ready = next;

@@ -71,6 +71,11 @@ struct Job {
   }
 };
 
+// Channels whose gradients are summed in cells at once.
+inline int64_t chunk_of(const Call& call) {
+  return call.channels < kChunk ? call.channels : kChunk;
+}
+
 // Whether channels lie side by side in memory, and fill vectors.
 inline bool side_by_side(const Call& call) {
   const bool fill = call.channels >= kSpread || (call.channels == 4 && call.taps == 2);

@@ -16,6 +16,9 @@
 #define STN_SCALAR_LOOP
 #endif
 
+// For functions that only ask for memory: compilers drop calls of what has no result.
+#define STN_ASK __attribute__((always_inline)) inline
+
 namespace STN_ISA {
 namespace {
 
@@ -122,6 +125,12 @@ inline void transpose(Quad<R> (&row)[4]) {
   row[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
+// Asks for memory that is soon read or written.
+template <bool kWrites, class S>
+STN_ASK void ask(const S* from, int64_t count) {
+  for (int64_t k = 0; k < count; k += int64_t(64 / sizeof(S))) __builtin_prefetch(from + k, kWrites);
+}
+
 template <class R>
 constexpr R largest = R(3.4028234663852886e38);
 template <>
@@ -175,15 +184,6 @@ inline void store(const Lanes<R>& from, int64_t count, int64_t stride, S* to) {
     each(i) narrow(from[i], to[i]);
   } else {
     for (int64_t i = 0; i < count; ++i) narrow(from[i], to[i * stride]);
-  }
-}
-
-template <class R>
-inline void add(const Lanes<R>& values, R* sums) {
-  for (int k = 0; k < kLanes; ++k) {
-    R sum = 0;
-    for (int i = 0; i < kTile; i += kLanes) sum += values[i + k];
-    sums[k] += sum;
   }
 }
 

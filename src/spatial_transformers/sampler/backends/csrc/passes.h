@@ -127,10 +127,11 @@ void scatter_tiles(const Job& job, int64_t b, const Strip<Work<S>>& strip,
 
 // The channels from `first` on, a few, of an image of the source.
 template <class S>
-Job chunk_of(const Job& job, int64_t first) {
+Job chunk_from(const Job& job, int64_t first) {
   Job part = job;
   Call& call = part.call;
-  call.channels = call.channels - first < kChunk ? call.channels - first : kChunk;
+  call.channels -= first;
+  call.channels = chunk_of(call);
   call.image_data = plane<S>(call.image_data, call.image, 0, first);
   call.grad_data = plane<S>(call.grad_data, call.output, 0, first);
   if (call.fill_data) call.fill_data = static_cast<const S*>(call.fill_data) + first;
@@ -141,7 +142,7 @@ template <class S, int D, int K>
 void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip, Margins<S>& margins) {
   Cells<Work<S>, D> cells(job, strip.rows);
   for (int64_t first = 0; cells.ready() && first < job.call.channels; first += kChunk) {
-    Job part = chunk_of<S>(job, first);
+    Job part = chunk_from<S>(job, first);
     if (job.margins && !margins.ready()) return;
     if (job.margins) margins.take(job, b, part);
     cells.clear(part.call.channels);

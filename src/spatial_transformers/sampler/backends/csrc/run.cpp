@@ -146,8 +146,8 @@ void cut_source(Job& job) {
   }
   job.strip_rows = (rows + job.strips - 1) / job.strips;
   job.strips = (rows + job.strip_rows - 1) / job.strip_rows;
-  const int64_t chunk = call.channels < kChunk ? call.channels : kChunk, bits = 2 + call.ndim;
-  const bool fits = (job.pixels / job.strips * chunk << bits) <= kCells;
+  const int64_t bits = 2 + call.ndim;
+  const bool fits = (job.pixels / job.strips * chunk_of(call) << bits) <= kCells;
   job.cells = call.taps == 2 && call.padding != kWrap && !side_by_side(call) && fits &&
               job.points * 4 >= job.pixels;
   job.both = whole && (job.blocks ? call.form != kPoints : !job.cells || call.channels <= kChunk);

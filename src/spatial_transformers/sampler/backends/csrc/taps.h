@@ -46,7 +46,7 @@ inline R slope_of(R d, int k, R moved) {
 template <class R, int K>
 struct Axis {
   static constexpr int kFirst = K == 4 ? -1 : 0;  // tap, relative to the base
-  Lanes<R> weight[K], slope[K];                   // slope: of the weight, to the coordinate
+  Lanes<R> weight[K], slope[K];  // slope: of the weight, to the coordinate; unset if it is ±1
   Lanes<Index> pixel[K], inside[K];               // inside: -1 or 0, not for whole tiles
   Lanes<Index> first;  // pixel of the first tap, which may be one before the image's
 
@@ -139,34 +139,54 @@ class Taps {
 
   // Turns sums over channels of gradient × value, a tap each, into the gradient to coordinates.
   void slopes(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
-    each(i) {
-      R total[D] = {};
-      STN_UNROLL
-      for (int t = 0; t < kCount && K > 1; ++t) {
-        STN_UNROLL
-        for (int a = 0; a < D; ++a) {
-          R product = axis[a].slope[part(t, a)][i] * dot[t][i];
-          for (int b = 0; b < D; ++b)
-            if (b != a) product *= axis[b].weight[part(t, b)][i];
-          total[a] += product;
-        }
-      }
-      STN_UNROLL
-      for (int a = 0; a < D; ++a) grad[a][i] = total[a];
-    }
+    if (K == 1)
+      for (auto& along : grad) each(i) along[i] = 0;
+    else if (K == 2 && whole)
+      contract<true>(dot, grad);
+    else
+      contract<false>(dot, grad);
   }
 
-  // Asks for the memory of a plane that this tile will read.
+  // Asks for the memory of a plane that this tile will read, of which 8 points mostly share a line;
+  // or of points, of so many values each.
   template <class S>
-  void fetch(const S* from) const {
-    constexpr int kStep = 8;  // points that mostly share a line of memory
+  STN_ASK void fetch(const S* from, int64_t values) const {
+    const int step = values > 1 ? 1 : 8;
     for (int row = 0; row < kRows; ++row)
-      for (int i = 0; i < kTile; i += kStep) __builtin_prefetch(from + at(row * K, i));
+      for (int i = 0; i < kTile; i += step) ask<false>(from + at(row * K + K / 2, i), values);
   }
 
   int64_t at(int t, int64_t i) const { return whole ? start[i] + shift[t] : index[t][i]; }
 
  private:
+  // Sums over the taps of an axis after the other. `kUnit`: slopes are -1 and 1, and are not stored.
+  template <bool kUnit>
+  void contract(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
+    each(i) {
+      R value[kCount], along[D][kCount];  // sums so far: of values, and of slopes along an axis
+      STN_UNROLL
+      for (int t = 0; t < kCount; ++t) value[t] = dot[t][i];
+      STN_UNROLL
+      for (int a = 0; a < D; ++a) {
+        for (int j = 0; j < power(K, D - 1 - a); ++j) {
+          R sum = 0, change = 0, other[D] = {};
+          STN_UNROLL
+          for (int k = 0; k < K; ++k) {
+            const R weight = axis[a].weight[k][i], of = value[j * K + k];
+            sum += weight * of;
+            change += kUnit ? (k ? of : -of) : axis[a].slope[k][i] * of;
+            for (int b = 0; b < a; ++b) other[b] += weight * along[b][j * K + k];
+          }
+          value[j] = sum;
+          along[a][j] = change;
+          for (int b = 0; b < a; ++b) along[b][j] = other[b];
+        }
+      }
+      STN_UNROLL
+      for (int a = 0; a < D; ++a) grad[a][i] = along[a][0];
+    }
+  }
+
   static constexpr int part(int tap, int a) { return tap / power(K, a) % K; }
 
   // Whether all taps are pixels, and the points are not moved: at 0 some paddings have slope 0.
@@ -219,7 +239,7 @@ class Taps {
         STN_UNROLL
         for (int k = 0; k < K && kSlopes; ++k) {
           axis[a].weight[k][i] = weight_of<K>(d, k);
-          axis[a].slope[k][i] = slope_of<K>(d, k, R(1));
+          if (K != 2) axis[a].slope[k][i] = slope_of<K>(d, k, R(1));
         }
         STN_UNROLL
         for (int t = 0; t < kCount; ++t) product[t] *= weight_of<K>(d, part(t, a));

@@ -138,7 +138,7 @@ class Window {
       const S* from = image + row * width + begin;
       const int64_t ahead = (within(y + kAhead, height - 1) - row) * width;
       for (int64_t c = 0; c < call.channels; ++c)
-        ask(from + c * call.image.channel + ahead, end - begin, false);
+        ask<false>(from + c * call.image.channel + ahead, end - begin);
       put(outside, before, to);
       if constexpr (W == 1)
         __builtin_memcpy(to + before, from, count * sizeof(S));
@@ -147,13 +147,6 @@ class Window {
       V* rest = to + (before + count) * W;
       put(filling ? outside : rest - W, length - before - count, rest);
     }
-  }
-
-  // Asks for memory that is soon read or written.
-  static void ask(const S* from, int64_t count, bool writes) {
-    constexpr int64_t kStep = 64 / sizeof(S);
-    for (int64_t x = 0; x < count; x += kStep)
-      writes ? __builtin_prefetch(from + x, 1) : __builtin_prefetch(from + x, 0);
   }
 
   static int64_t within(int64_t x, int64_t last) { return x < 0 ? 0 : x > last ? last : x; }
@@ -178,7 +171,7 @@ class Window {
       const Call call = channels_from(channel);
       S* planes = static_cast<S*>(call.output_data) + n * call.output.batch + tile.start;
       for (int64_t c = 0; c < call.channels; ++c)
-        ask(planes + c * call.output.channel + kAhead * whole_.windows.step, kTile, true);
+        ask<true>(planes + c * call.output.channel + kAhead * whole_.windows.step, kTile);
       sum_tile<V, 2>(part_.call, taps, n, {0, tile.count});
       to_planes<W>(sums_.aligned(), call.output.channel, call.channels, tile.count, planes);
     }

@@ -171,16 +171,18 @@ void all_points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip
                 const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
   constexpr int kWide = kBlock<R>;
   const Call& call = job.call;
-  const bool few = call.channels == 4;
+  constexpr bool kFour = has_four<S, K, T::kCount>;
   if constexpr (K == 2) {
     const Places<R, T::kCount>* none = nullptr;
-    if (taps.whole && !strip.part && strip.grad && sums.wanted)
-      return few ? points<S, 4, false>(job, taps, n, tile, strip, none, sums, dot)
-                 : points<S, kWide, false>(job, taps, n, tile, strip, none, sums, dot);
+    if (taps.whole && !strip.part && strip.grad && sums.wanted) {
+      if constexpr (kFour)
+        if (by_four(call)) return points<S, 4, false>(job, taps, n, tile, strip, none, sums, dot);
+      return points<S, kWide, false>(job, taps, n, tile, strip, none, sums, dot);
+    }
   }
   const Places<R, T::kCount> places(call, taps, taps.axis[call.ndim - 1], strip);
-  if constexpr (K == 2)
-    if (few) return points<S, 4, true>(job, taps, n, tile, strip, &places, sums, dot);
+  if constexpr (kFour)
+    if (by_four(call)) return points<S, 4, true>(job, taps, n, tile, strip, &places, sums, dot);
   points<S, kWide, true>(job, taps, n, tile, strip, &places, sums, dot);
 }
 

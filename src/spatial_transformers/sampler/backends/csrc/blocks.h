@@ -113,6 +113,7 @@ class Part {
         target_(whole, backward ? (whole.points + 4) * W : kTile * W),
         whole_(whole) {
     Call& call = job.call;
+    call.dtype = dtype_of(R());
     call.image = call.output = {0, 1, W};
     call.image_batch = 1;
     call.channels = W;

@@ -131,18 +131,21 @@ void sum_points(const Call& call, const T& taps, int64_t n, Tile tile) {
   }
 }
 
+// Whether there is code for four channels; see `by_four`.
+template <class S, int K, int kCount>
+constexpr bool has_four = sizeof(S) == sizeof(Work<S>) && K == 2 && kCount == 4;
+
 template <class S, int K, class T>
 void sum_tile(const Call& call, const T& taps, int64_t n, Tile tile) {
   constexpr int kWide = kBlock<Work<S>>;
   if (!side_by_side(call)) return sum_planes<S, K>(call, taps, n, tile);
-  if constexpr (K != 2)
-    sum_points<S, kWide, false>(call, taps, n, tile);
-  else if (call.channels == 4)
-    taps.whole ? sum_points<S, 4, true>(call, taps, n, tile)
-               : sum_points<S, 4, false>(call, taps, n, tile);
-  else
-    taps.whole ? sum_points<S, kWide, true>(call, taps, n, tile)
-               : sum_points<S, kWide, false>(call, taps, n, tile);
+  if constexpr (has_four<S, K, T::kCount>)
+    if (by_four(call))
+      return taps.whole ? sum_points<S, 4, true>(call, taps, n, tile)
+                        : sum_points<S, 4, false>(call, taps, n, tile);
+  if constexpr (K == 2)
+    if (taps.whole) return sum_points<S, kWide, true>(call, taps, n, tile);
+  sum_points<S, kWide, false>(call, taps, n, tile);
 }
 
 template <class S, class T>

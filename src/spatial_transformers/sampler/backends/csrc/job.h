@@ -76,9 +76,15 @@ inline int64_t chunk_of(const Call& call) {
   return call.channels < kChunk ? call.channels : kChunk;
 }
 
+// Whether four channels have code of their own, for two taps in 2-D.
+inline bool by_four(const Call& call) {
+  const bool wide = call.dtype == kFloat32 || call.dtype == kFloat64;
+  return call.channels == 4 && call.taps == 2 && call.ndim == 2 && wide;
+}
+
 // Whether channels lie side by side in memory, and fill vectors.
 inline bool side_by_side(const Call& call) {
-  const bool fill = call.channels >= kSpread || (call.channels == 4 && call.taps == 2);
+  const bool fill = call.channels >= kSpread || by_four(call);
   return call.image.channel == 1 && call.output.channel == 1 && fill;
 }
 

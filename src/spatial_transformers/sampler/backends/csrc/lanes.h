@@ -55,6 +55,9 @@ inline void narrow(float v, Bfloat16& out) {  // to nearest, halves to even
   out.bits = uint16_t(v == v ? rounded : (bits >> 16 | 0x40));
 }
 
+inline Dtype dtype_of(float) { return kFloat32; }
+inline Dtype dtype_of(double) { return kFloat64; }
+
 template <class S>
 using Work = decltype(widen(S()));
 

@@ -166,10 +166,9 @@ void clear(const Job& job, const Strip<R>& strip) {
 template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
-  constexpr int kWide = kBlock<R>, kFew = K == 2 ? 4 : kWide;
-  if (job.blocks)
-    return job.call.channels < kSpread ? scatter_blocks<S, D, K, kFew>(job, begin, end)
-                                       : scatter_blocks<S, D, K, kWide>(job, begin, end);
+  if constexpr (D == 2 && K == 2)
+    if (job.blocks && job.call.channels < kSpread) return scatter_blocks<S, D, K, 4>(job, begin, end);
+  if (job.blocks) return scatter_blocks<S, D, K, kBlock<R>>(job, begin, end);
   Margins<S> margins(job);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t b = task / job.strips, rows = job.call.source[D - 1];

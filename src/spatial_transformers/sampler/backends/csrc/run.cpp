@@ -86,11 +86,12 @@ int64_t count_wide(const Call& call) {
 }
 
 // Whether channels in planes are transposed, in blocks: many of them, read at about as many points.
-int64_t count_blocks(const Job& job) {
+int64_t count_blocks(const Job& job, bool backward) {
   const Call& call = job.call;
   const bool few = call.channels < kSpread, planes = call.image.pixel == 1 && call.image.channel != 1;
   if (!planes || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
-  if (few && (call.taps != 2 || call.channels < 2 || call.batch < kImages)) return 0;
+  const bool fours = backward && call.taps == 2 && call.ndim == 2 && call.channels > 1;
+  if (few && (!fours || call.batch < kImages)) return 0;
   return job.points + job.pixels > kTransposed ? 0 : count_wide(call);
 }
 
@@ -134,7 +135,7 @@ void cut_source(Job& job) {
   const bool coordinates = call.grad_coordinates || call.grad_fill;
   const bool shared = call.coordinates_batch < call.batch || call.image_batch < call.batch;
   job.owners = call.coordinates_batch < call.batch || call.grad_functions;
-  job.blocks = call.grad_image ? count_blocks(job) : 0;
+  job.blocks = call.grad_image ? count_blocks(job, true) : 0;
   const bool whole = !shared && !call.grad_functions && call.grad_image && coordinates;
   job.strips = 1;
   if (!job.blocks && call.image_batch < kImages) {
@@ -229,7 +230,7 @@ int32_t stn_forward(const Call* call) {
   int32_t failed = 0;
   Job job = job_of(*call);
   job.failed = &failed;
-  job.blocks = count_blocks(job);
+  job.blocks = count_blocks(job, false);
   if (has_windows(job)) cut_target(job);
   const int64_t cuts = job.windows.count ? job.windows.count * job.blocks
                        : job.blocks      ? job.blocks

@@ -25,6 +25,7 @@ class Window {
       : whole_(job), part_(job), box_(job, kRoom * W), sums_(job, kTile * W) {
     part_.margins = true;
     Call& call = part_.call;
+    if (W > 1) call.dtype = dtype_of(R());
     call.image_batch = 1;
     call.image = {0, 1, W};
     call.image_data = box_.aligned();
@@ -204,9 +205,9 @@ void forward_windows(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
-template <class S, int D, int K, int W>
+template <class S, int D, int K>
 void forward_blocks(const Job& job, int64_t begin, int64_t end) {
-  Part<S, W> part(job, false);
+  Part<S, kBlock<Work<S>>> part(job, false);
   for (int64_t task = begin; part.ready() && task < end; ++task) {
     part.take(task / job.blocks, task % job.blocks);
     part.read_image();
@@ -216,15 +217,13 @@ void forward_blocks(const Job& job, int64_t begin, int64_t end) {
 
 template <class S, int D, int K>
 void forward(const Job& job, int64_t begin, int64_t end) {
-  constexpr int kWide = kBlock<Work<S>>, kFew = K == 2 ? 4 : kWide;
+  constexpr int kWide = kBlock<Work<S>>;
   if constexpr (D == 2 && K == 2)
     if (job.windows.count)
       return job.call.channels == 1         ? forward_windows<S, 1>(job, begin, end)
              : job.call.channels < kSpread ? forward_windows<S, 4>(job, begin, end)
                                             : forward_windows<S, kWide>(job, begin, end);
-  if (job.blocks)
-    return job.call.channels < kSpread ? forward_blocks<S, D, K, kFew>(job, begin, end)
-                                       : forward_blocks<S, D, K, kWide>(job, begin, end);
+  if (job.blocks) return forward_blocks<S, D, K>(job, begin, end);
   for (int64_t task = begin; task < end; ++task)
     forward_group<S, D, K>(job, task / job.groups, task % job.groups);
 }

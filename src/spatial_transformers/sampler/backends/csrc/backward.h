@@ -109,8 +109,8 @@ void add_fours(const Quad<R> (&fours)[kTile][kCount], Lanes<R> (&dot)[kCount]) {
   }
 }
 
-// All channels of a tile, a point after the other: Σ gradient × value per tap, and weight × gradient
-// added. Without `places` all taps are pixels, and the strip's, and both gradients are wanted.
+// All channels of a tile, a point after the other: Σ gradient × value per tap, and weight ×
+// gradient added. Without `places` all taps are pixels, and the strip's, and both are wanted.
 template <class S, int W, bool kPlaces, class R, class T>
 void points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip<R>& strip,
             const Places<R, T::kCount>* places, const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {

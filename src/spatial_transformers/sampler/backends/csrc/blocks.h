@@ -43,7 +43,8 @@ void pack(const S* planes, int64_t stride, int64_t channels, int64_t begin, int6
 
 // And back.
 template <int N, int W, class S, class R>
-void unpack(const R* from, int64_t stride, int64_t channels, int64_t begin, int64_t end, S* planes) {
+void unpack(const R* from, int64_t stride, int64_t channels, int64_t begin, int64_t end,
+            S* planes) {
   for (int64_t i = begin; i < end; i += 4) {
     STN_UNROLL
     for (int c = 0; c < N; c += 4) {
@@ -136,8 +137,8 @@ class Part {
 
   void read_image() {
     const Call& call = whole_.call;
-    to_points<W>(plane<S>(call.image_data, call.image, n_, first), call.image.channel, channels, job.pixels,
-                 source_.aligned());
+    to_points<W>(plane<S>(call.image_data, call.image, n_, first), call.image.channel, channels,
+                 job.pixels, source_.aligned());
   }
 
   void read_gradient() {
@@ -166,7 +167,8 @@ class Part {
   void write_gradient(const R* summed) const {
     const Call& call = whole_.call;
     R* planes = static_cast<R*>(call.grad_image) + n_ * call.image.batch;
-    to_planes<W>(summed, call.image.channel, channels, job.pixels, planes + first * call.image.channel);
+    planes += first * call.image.channel;
+    to_planes<W>(summed, call.image.channel, channels, job.pixels, planes);
   }
 
   int64_t first, channels;  // of the block

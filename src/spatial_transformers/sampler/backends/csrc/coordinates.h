@@ -137,6 +137,8 @@ struct Coordinates {
     }
   }
 
+  Lanes<R>& of(int row, Lanes<R>& w) { return row < D ? pixel[row] : w; }
+
   // Adds the rest of M_θ B to the rows, w's too if there is one.
   template <int kRows>
   void add_functions(const Job& job, const Frame<R>& frame, Lanes<R>& w) {
@@ -145,19 +147,19 @@ struct Coordinates {
     const int64_t whole = tile.count / kLanes * kLanes;
     for (int64_t i = 0; i < whole; i += kLanes) {
       Some total[kRows], values;
-      for (int r = 0; r < kRows; ++r) load_block(r < D ? &pixel[r < D ? r : 0][i] : &w[i], total[r]);
+      for (int r = 0; r < kRows; ++r) load_block(&of(r, w)[i], total[r]);
       for (int64_t k = 0; k < count; ++k) {
         load_block(function(job, k) + i, values);
         STN_UNROLL
         for (int r = 0; r < kRows; ++r)
           total[r] = total[r] + frame.weights[r][k] * frame.scale[r] * values;
       }
-      for (int r = 0; r < kRows; ++r) store_block(total[r], r < D ? &pixel[r < D ? r : 0][i] : &w[i]);
+      for (int r = 0; r < kRows; ++r) store_block(total[r], &of(r, w)[i]);
     }
     for (int64_t i = whole; i < tile.count; ++i)
       for (int64_t k = 0; k < count; ++k)
         for (int r = 0; r < kRows; ++r) {
-          R& total = r < D ? pixel[r < D ? r : 0][i] : w[i];
+          R& total = of(r, w)[i];
           total = total + frame.weights[r][k] * frame.scale[r] * function(job, k)[i];
         }
   }

@@ -3,20 +3,20 @@
 #pragma once
 #include "call.h"
 
-constexpr int64_t kExact = 1 << 24;    // pixels along an axis that float32 can count
-constexpr int kTile = 64;        // points that are computed side by side
-constexpr int kLanes = 16;       // in which sums over points are kept
-constexpr int64_t kGroup = 64;   // tiles in a task
-constexpr int64_t kImages = 4;   // fewer are cut into strips, into kManyTasks in all
+constexpr int64_t kExact = 1 << 24;        // pixels along an axis that float32 can count
+constexpr int kTile = 64;                  // points that are computed side by side
+constexpr int kLanes = 16;                 // in which sums over points are kept
+constexpr int64_t kGroup = 64;             // tiles in a task
+constexpr int64_t kImages = 4;             // fewer are cut into strips, into kManyTasks in all
 constexpr int64_t kManyTasks = 32;
-constexpr int64_t kCells = 1 << 22;         // most bytes of cells, which must be near
-constexpr int64_t kStripPixels = 1 << 14;   // of the source, at least, in a strip
-constexpr int64_t kSpread = 8;              // channels from which they are computed side by side
-constexpr int kMargin = 2;                  // pixels around a copied image
-constexpr int64_t kCopied = 1 << 16;        // most pixels and channels of an image that is copied
-constexpr int64_t kChunk = 4;               // channels whose gradients are summed in cells at once
-constexpr int64_t kNarrow = 128;            // longer rows are cut into windows side by side
-constexpr int64_t kTransposed = 1 << 17;    // most pixels of source and target that are transposed
+constexpr int64_t kCells = 1 << 22;        // most bytes of cells, which must be near
+constexpr int64_t kStripPixels = 1 << 14;  // of the source, at least, in a strip
+constexpr int64_t kSpread = 8;             // channels from which they are computed side by side
+constexpr int kMargin = 2;                 // pixels around a copied image
+constexpr int64_t kCopied = 1 << 16;       // most pixels and channels of an image copied as a whole
+constexpr int64_t kChunk = 4;              // channels whose gradients are summed in cells at once
+constexpr int64_t kNarrow = 128;           // longer rows are cut into windows side by side
+constexpr int64_t kTransposed = 1 << 17;   // most pixels of source and target that are transposed
 
 struct Range {
   int64_t low, high;  // of the slowest axis: pixels in [low, high)
@@ -34,17 +34,17 @@ struct Windows {
 
 struct Job {
   Call call;
-  int64_t points, pixels;      // of the target, of the source
-  int64_t origin[3], extent[3];  // of the memory that is read, in pixels of the source
-  int64_t tiles, groups;       // per image
-  int64_t strips, strip_rows;  // of the source along its slowest axis, for the image's gradient
-  int64_t blocks;              // of channels that are transposed to lie side by side; 0: none are
-  Windows windows;             // how the target is cut, if copies of the source are read
-  bool margins;                // an image is copied with a margin, so that every tap is a pixel
-  bool near;                   // an image is small enough for the nearest memory
-  bool cells;                  // the image's gradient is summed in cells
-  bool owners;                 // a group of tiles is one task for all images
-  bool both;                   // one pass gives the gradients to image and coordinates
+  int64_t points, pixels;           // of the target, of the source
+  int64_t origin[3], extent[3];     // of the memory that is read, in pixels of the source
+  int64_t tiles, groups;            // per image
+  int64_t strips, strip_rows;       // of the source along its slowest axis, for its gradient
+  int64_t blocks;                   // of channels that are brought side by side; 0: none are
+  Windows windows;                  // how the target is cut, if copies of the source are read
+  bool margins;                     // copies have a margin, so that every tap is a pixel
+  bool near;                        // an image is small enough for the nearest memory
+  bool cells;                       // the image's gradient is summed in cells
+  bool owners;                      // a group of tiles is one task for all images
+  bool both;                        // one pass gives the gradients to image and coordinates
   int64_t places;                   // where sums for an image are kept: one of a task each
   double *matrix_sums, *fill_sums;  // per image and place
   Range* ranges;                    // per image and tile: what it reads of the slowest axis

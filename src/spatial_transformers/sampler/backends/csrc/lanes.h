@@ -131,7 +131,8 @@ inline void transpose(Quad<R> (&row)[4]) {
 // Asks for memory that is soon read or written.
 template <bool kWrites, class S>
 STN_ASK void ask(const S* from, int64_t count) {
-  for (int64_t k = 0; k < count; k += int64_t(64 / sizeof(S))) __builtin_prefetch(from + k, kWrites);
+  constexpr int64_t kStep = 64 / sizeof(S);  // values in a line
+  for (int64_t k = 0; k < count; k += kStep) __builtin_prefetch(from + k, kWrites);
 }
 
 template <class R>

@@ -18,8 +18,9 @@ void add_lanes(R* lanes, int64_t count, double* sums) {
   }
 }
 
-// Runs tiles of one image, as far as they reach into the strip. What is `wanted` for the coordinates
-// is added at `place`, and for the fill to `fill_sums`, by the strip in which a tile begins.
+// Runs tiles of one image, as far as they reach into the strip. What is `wanted` for the
+// coordinates is added at `place`, and for the fill to `fill_sums`, by the strip in which a tile
+// begins.
 template <class S, int D, int K>
 void run_tiles(const Job& job, int64_t n, Range tiles, bool wanted, int64_t place,
                double* fill_sums, Strip<Work<S>> strip, Cells<Work<S>, D>* cells) {
@@ -55,10 +56,10 @@ void gather(const Job& job, int64_t begin, int64_t end) {
   const int64_t step = job.owners ? job.groups : job.groups * job.call.batch;
   for (int64_t task = begin; task < end; ++task) {
     for (int64_t place = task; place < job.groups * job.call.batch; place += step) {
-      const int64_t group = place % job.groups;
+      const int64_t n = place / job.groups, group = place % job.groups;
       double* fill = job.fill_sums ? job.fill_sums + place * job.call.channels : nullptr;
-      run_tiles<S, D, K>(job, place / job.groups, {group * kGroup, job.last_tile(group)}, true, place,
-                         fill, none, nullptr);
+      const Range tiles{group * kGroup, job.last_tile(group)};
+      run_tiles<S, D, K>(job, n, tiles, true, place, fill, none, nullptr);
     }
   }
 }
@@ -167,7 +168,8 @@ template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
   if constexpr (D == 2 && K == 2)
-    if (job.blocks && job.call.channels < kSpread) return scatter_blocks<S, D, K, 4>(job, begin, end);
+    if (job.blocks && job.call.channels < kSpread)
+      return scatter_blocks<S, D, K, 4>(job, begin, end);
   if (job.blocks) return scatter_blocks<S, D, K, kBlock<R>>(job, begin, end);
   Margins<S> margins(job);
   for (int64_t task = begin; task < end; ++task) {

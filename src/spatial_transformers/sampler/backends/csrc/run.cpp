@@ -85,17 +85,20 @@ int64_t count_wide(const Call& call) {
   return (call.channels + width - 1) / width;
 }
 
-// Whether channels in planes are transposed, in blocks: many of them, read at about as many points.
+// Whether channels in planes are transposed, in blocks: many of them, read at about as many points;
+// in backward a few of many images as well.
 int64_t count_blocks(const Job& job, bool backward) {
   const Call& call = job.call;
-  const bool few = call.channels < kSpread, planes = call.image.pixel == 1 && call.image.channel != 1;
+  const bool few = call.channels < kSpread;
+  const bool planes = call.image.pixel == 1 && call.image.channel != 1;
   if (!planes || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
   const bool fours = backward && call.taps == 2 && call.ndim == 2 && call.channels > 1;
   if (few && (!fours || call.batch < kImages)) return 0;
   return job.points + job.pixels > kTransposed ? 0 : count_wide(call);
 }
 
-// Whether images are copied: small ones that are read at many points, but few enough for one task.
+// Whether backward copies images: small ones that are read at many points, but at few enough for
+// one task.
 bool has_margins(const Job& job) {
   const Call& call = job.call;
   const bool alike = job.points * 2 >= job.pixels && job.points <= kCopied;
@@ -106,7 +109,8 @@ bool has_margins(const Job& job) {
          call.image_batch == call.batch;
 }
 
-// Whether what is read is copied by windows of the target.
+// Whether forward copies what it reads by windows of the target. One channel of a large image is
+// read as fast where it lies.
 bool has_windows(const Job& job) {
   const Call& call = job.call;
   const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);

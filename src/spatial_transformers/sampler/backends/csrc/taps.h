@@ -159,7 +159,7 @@ class Taps {
   int64_t at(int t, int64_t i) const { return whole ? start[i] + shift[t] : index[t][i]; }
 
  private:
-  // Sums over the taps of an axis after the other. `kUnit`: slopes are -1 and 1, and are not stored.
+  // Sums over the taps of an axis after the other. `kUnit`: slopes are ±1, and are not stored.
   template <bool kUnit>
   void contract(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
     each(i) {

@@ -125,7 +125,8 @@ class Window {
   void copy(int64_t n, int64_t channel) {
     const Call call = channels_from(channel);
     const int64_t width = call.source[0], height = call.source[1], length = part_.extent[0];
-    const int64_t low = part_.origin[0], begin = within(low, width), end = within(low + length, width);
+    const int64_t low = part_.origin[0], begin = within(low, width);
+    const int64_t end = within(low + length, width);
     const S* image = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
     const bool filling = fills(call.padding);
     V outside[W] = {};

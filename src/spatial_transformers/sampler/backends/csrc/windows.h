@@ -95,25 +95,31 @@ class Window {
     const Call& call = whole_.call;
     const bool filling = fills(call.padding);
     bool all = true;
+    Lanes<R> low[2], high[2];
     for (int a = 0; a < 2; ++a) {
-      const R least = -kMargin, most = R(call.source[a]);
-      Lanes<R> low, high;
-      each(i) low[i] = most;
-      each(i) high[i] = least;
-      for (int64_t k = 0; k < tiles_; ++k) {
-        Lanes<R>& x = pixel_[k][a];
-        if (!filling) each(i) all &= finite(x[i]);
-        if (!filling) move_inside<R>(call, call.source[a], x, nullptr);
+      each(i) low[a][i] = R(call.source[a]);
+      each(i) high[a][i] = -kMargin;
+    }
+    for (int64_t k = 0; k < tiles_; ++k) {
+      Lanes<R> (&x)[2] = pixel_[k];
+      Lanes<Index> live;
+      each(i) live[i] = -Index(finite(x[0][i])) & -Index(finite(x[1][i]));
+      each(i) all &= filling || live[i];
+      for (int a = 0; a < 2; ++a) {
+        const R least = -kMargin, most = R(call.source[a]);
+        if (!filling) move_inside<R>(call, call.source[a], x[a], nullptr);
         each(i) {
-          const R known = finite(x[i]) ? x[i] : least, above = known < least ? least : known;
-          x[i] = above > most ? most : above;
-          low[i] = x[i] < low[i] ? x[i] : low[i];
-          high[i] = x[i] > high[i] ? x[i] : high[i];
+          const R known = live[i] ? x[a][i] : least, above = known < least ? least : known;
+          x[a][i] = above > most ? most : above;
+          low[a][i] = x[a][i] < low[a][i] ? x[a][i] : low[a][i];
+          high[a][i] = x[a][i] > high[a][i] ? x[a][i] : high[a][i];
         }
       }
-      R first = most, last = least;
-      each(i) first = low[i] < first ? low[i] : first;
-      each(i) last = high[i] > last ? high[i] : last;
+    }
+    for (int a = 0; a < 2; ++a) {
+      R first = low[a][0], last = high[a][0];
+      each(i) first = low[a][i] < first ? low[a][i] : first;
+      each(i) last = high[a][i] > last ? high[a][i] : last;
       part_.origin[a] = int64_t(floor_of(first));
       part_.extent[a] = int64_t(floor_of(last)) + 2 - part_.origin[a];
     }

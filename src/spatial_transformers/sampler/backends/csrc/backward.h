@@ -82,7 +82,7 @@ inline void planes(const Job& job, const T& taps, int64_t n, Tile tile, Range ch
     load(plane<S>(call.grad_data, call.output, n, c) + tile.start * call.output.pixel, tile.count,
          call.output.pixel, g);
     if (sums.wanted) {
-      const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c);
+      const S* from = read_plane<S>(call, n, c);
       read<K>(from, taps, fill ? widen(fill[c]) : R(0), call.image.pixel == 1,
               [&](int t, int i, R value) { dot[t][i] += g[i] * value; });
     }
@@ -116,7 +116,7 @@ void points(const Job& job, const T& taps, int64_t n, Tile tile, const Strip<R>&
             const Places<R, T::kCount>* places, const Sums<R>& sums, Lanes<R> (&dot)[T::kCount]) {
   constexpr int kCount = T::kCount;
   const Call& call = job.call;
-  const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+  const S* from = read_plane<S>(call, n, 0);
   Values<S, T, !kPlaces> values(taps, from, static_cast<const S*>(call.fill_data));
   const S* given = plane<S>(call.grad_data, call.output, n, 0) + tile.start * call.output.pixel;
   Lanes<R> outer{};

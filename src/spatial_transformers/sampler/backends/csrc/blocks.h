@@ -59,44 +59,39 @@ void unpack(const R* from, int64_t stride, int64_t channels, int64_t begin, int6
   }
 }
 
-// Planes whose lines contend for the same places of a cache are taken a few at a time.
-constexpr int kFewPlanes = 8;
-constexpr int64_t kSamePlace = 1024;  // values, of which strides are multiples
-constexpr int64_t kLine = 16;         // points, of each plane in turn
+template <int N>
+struct Width {
+  static constexpr int kValue = N;
+};
 
-inline bool contend(int width, int64_t stride) {
-  return width > kFewPlanes && stride % kSamePlace == 0;
+// Calls use(width, channel, begin, end) for all W channels of points [0, end), a multiple of four.
+// Planes whose lines contend for the same places of a cache are taken a few at a time.
+template <int W, class Use>
+inline void in_turn(int64_t stride, int64_t end, Use use) {
+  constexpr int kFew = W < 8 ? W : 8;
+  constexpr int64_t kSamePlace = 1024, kLine = 16;  // values between places, and points at a time
+  if (W == kFew || stride % kSamePlace != 0) return use(Width<W>(), 0, 0, end);
+  for (int64_t i = 0; i < end; i += kLine)
+    for (int c = 0; c < W; c += kFew) use(Width<kFew>(), c, i, i + kLine < end ? i + kLine : end);
 }
 
 // Planes (channels, points) to points (points, W); channels that are missing become 0.
 template <int W, class S, class R>
 void to_points(const S* planes, int64_t stride, int64_t channels, int64_t points, R* to) {
-  constexpr int kFew = W < kFewPlanes ? W : kFewPlanes;
   const int64_t fours = points / 4 * 4;
-  if (!contend(W, stride)) {
-    pack<W, W>(planes, stride, channels, 0, fours, to);
-  } else {
-    for (int64_t i = 0; i < fours; i += kLine)
-      for (int c = 0; c < W; c += kFew)
-        pack<kFew, W>(planes + c * stride, stride, channels - c, i,
-                      i + kLine < fours ? i + kLine : fours, to + c);
-  }
+  in_turn<W>(stride, fours, [&](auto width, int c, int64_t begin, int64_t end) {
+    pack<width.kValue, W>(planes + c * stride, stride, channels - c, begin, end, to + c);
+  });
   for (int64_t i = fours; i < points; ++i)
     for (int c = 0; c < W; ++c) to[i * W + c] = c < channels ? widen(planes[c * stride + i]) : 0;
 }
 
 template <int W, class S, class R>
 void to_planes(const R* from, int64_t stride, int64_t channels, int64_t points, S* planes) {
-  constexpr int kFew = W < kFewPlanes ? W : kFewPlanes;
   const int64_t fours = points / 4 * 4;
-  if (!contend(W, stride)) {
-    unpack<W, W>(from, stride, channels, 0, fours, planes);
-  } else {
-    for (int64_t i = 0; i < fours; i += kLine)
-      for (int c = 0; c < W; c += kFew)
-        unpack<kFew, W>(from + c, stride, channels - c, i, i + kLine < fours ? i + kLine : fours,
-                        planes + c * stride);
-  }
+  in_turn<W>(stride, fours, [&](auto width, int c, int64_t begin, int64_t end) {
+    unpack<width.kValue, W>(from + c, stride, channels - c, begin, end, planes + c * stride);
+  });
   for (int64_t i = fours; i < points; ++i)
     for (int c = 0; c < channels; ++c) narrow(from[i * W + c], planes[c * stride + i]);
 }
@@ -110,8 +105,8 @@ class Part {
 
   Part(const Job& whole, bool backward)
       : job(whole),
-        source_(whole, (whole.pixels + 4) * W),
-        target_(whole, backward ? (whole.points + 4) * W : kTile * W),
+        source_(whole, whole.pixels * W),
+        target_(whole, (backward ? whole.points : kTile) * W),
         whole_(whole) {
     Call& call = job.call;
     call.dtype = dtype_of(R());

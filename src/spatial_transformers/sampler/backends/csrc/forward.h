@@ -11,6 +11,26 @@ const S* plane(const void* data, const Strides& strides, int64_t n, int64_t c) {
   return static_cast<const S*>(data) + n * strides.batch + c * strides.channel;
 }
 
+// What image n of the batch reads.
+template <class S>
+const S* read_plane(const Call& call, int64_t n, int64_t c) {
+  return plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c);
+}
+
+// The call for the channels from `first` on, at most so many, which are read and given as S.
+template <class S>
+Call channels_of(const Call& whole, int64_t first, int64_t most) {
+  Call call = whole;
+  const int64_t left = whole.channels - first;
+  call.channels = left < most ? left : most;
+  call.image_data = plane<S>(whole.image_data, whole.image, 0, first);
+  if (whole.output_data)
+    call.output_data = static_cast<S*>(whole.output_data) + first * whole.output.channel;
+  if (whole.grad_data) call.grad_data = plane<S>(whole.grad_data, whole.output, 0, first);
+  if (whole.fill_data) call.fill_data = static_cast<const S*>(whole.fill_data) + first;
+  return call;
+}
+
 // Copies K neighbours per point. One load each is faster than vectors that gather.
 template <int K, class S>
 STN_SCALAR void copy_runs(const S* from, const Lanes<Index>& start, S* runs) {
@@ -62,7 +82,7 @@ void sum_planes(const Call& call, const T& taps, int64_t n, Tile tile) {
   S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
   out += tile.start * call.output.pixel;
   for (int64_t c = 0; c < call.channels; ++c, out += call.output.channel) {
-    const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, c);
+    const S* from = read_plane<S>(call, n, c);
     Lanes<R> total;
     each(i) total[i] = 0;
     read<K>(from, taps, fill ? widen(fill[c]) : R(0), call.image.pixel == 1,
@@ -105,7 +125,7 @@ class Values {
 template <class S, int W, bool kWhole, class T>
 void sum_points(const Call& call, const T& taps, int64_t n, Tile tile) {
   using R = Work<S>;
-  const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+  const S* from = read_plane<S>(call, n, 0);
   Values<S, T, kWhole> values(taps, from, static_cast<const S*>(call.fill_data));
   S* out = static_cast<S*>(call.output_data) + n * call.output.batch;
   out += tile.start * call.output.pixel;
@@ -150,7 +170,7 @@ void sum_tile(const Call& call, const T& taps, int64_t n, Tile tile) {
 
 template <class S, class T>
 STN_ASK void fetch(const Call& call, const T& taps, int64_t n, Tile tile) {
-  const S* from = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+  const S* from = read_plane<S>(call, n, 0);
   if (!side_by_side(call)) {
     for (int64_t c = 0; c < call.channels; ++c) taps.fetch(from + c * call.image.channel, 1);
     return;

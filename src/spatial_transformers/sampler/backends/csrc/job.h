@@ -76,6 +76,17 @@ inline int64_t chunk_of(const Call& call) {
   return call.channels < kChunk ? call.channels : kChunk;
 }
 
+// Whether channels lie in planes.
+inline bool in_planes(const Call& call) {
+  return call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
+}
+
+// How many channels in planes are brought side by side; `kBlock` in the code for them.
+inline int64_t side_width(const Call& call) {
+  if (call.channels < kSpread) return call.channels == 1 ? 1 : 4;
+  return call.dtype == kFloat64 ? 8 : 16;
+}
+
 // Whether four channels have code of their own, for two taps in 2-D.
 inline bool by_four(const Call& call) {
   const bool wide = call.dtype == kFloat32 || call.dtype == kFloat64;

@@ -90,7 +90,7 @@ template <class S, int D, int K, int W>
 void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
   Part<S, W> part(job, true);
-  const Scratch<R> summed(job, (job.pixels + 4) * W);
+  const Scratch<R> summed(job, job.pixels * W);
   if (!part.ready() || !summed.aligned()) return;
   if (!job.both) {  // another pass sums for the coordinates and the fill
     part.job.call.grad_coordinates = part.job.call.grad_fill = nullptr;
@@ -126,24 +126,12 @@ void scatter_tiles(const Job& job, int64_t b, const Strip<Work<S>>& strip,
   }
 }
 
-// The channels from `first` on, a few, of an image of the source.
-template <class S>
-Job chunk_from(const Job& job, int64_t first) {
-  Job part = job;
-  Call& call = part.call;
-  call.channels -= first;
-  call.channels = chunk_of(call);
-  call.image_data = plane<S>(call.image_data, call.image, 0, first);
-  call.grad_data = plane<S>(call.grad_data, call.output, 0, first);
-  if (call.fill_data) call.fill_data = static_cast<const S*>(call.fill_data) + first;
-  return part;
-}
-
 template <class S, int D, int K>
 void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip, Margins<S>& margins) {
   Cells<Work<S>, D> cells(job, strip.rows);
   for (int64_t first = 0; cells.ready() && first < job.call.channels; first += kChunk) {
-    Job part = chunk_from<S>(job, first);
+    Job part = job;
+    part.call = channels_of<S>(job.call, first, kChunk);
     if (job.margins && !margins.ready()) return;
     if (job.margins) margins.take(job, b, part);
     cells.clear(part.call.channels);
@@ -168,7 +156,7 @@ template <class S, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
   using R = Work<S>;
   if constexpr (D == 2 && K == 2)
-    if (job.blocks && job.call.channels < kSpread)
+    if (job.blocks && side_width(job.call) == 4)
       return scatter_blocks<S, D, K, 4>(job, begin, end);
   if (job.blocks) return scatter_blocks<S, D, K, kBlock<R>>(job, begin, end);
   Margins<S> margins(job);

@@ -78,10 +78,9 @@ Job job_of(const Call& call) {
   return job;
 }
 
-// Blocks of channels that are side by side in vectors.
+// Blocks of channels that are brought side by side.
 int64_t count_wide(const Call& call) {
-  const int64_t wide = call.dtype == kFloat64 ? 8 : 16;
-  const int64_t width = call.channels == 1 ? 1 : call.channels < kSpread ? 4 : wide;
+  const int64_t width = side_width(call);
   return (call.channels + width - 1) / width;
 }
 
@@ -90,8 +89,7 @@ int64_t count_wide(const Call& call) {
 int64_t count_blocks(const Job& job, bool backward) {
   const Call& call = job.call;
   const bool few = call.channels < kSpread;
-  const bool planes = call.image.pixel == 1 && call.image.channel != 1;
-  if (!planes || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
+  if (!in_planes(call) || call.image_batch < call.batch || job.points * 2 < job.pixels) return 0;
   const bool fours = backward && call.taps == 2 && call.ndim == 2 && call.channels > 1;
   if (few && (!fours || call.batch < kImages)) return 0;
   return job.points + job.pixels > kTransposed ? 0 : count_wide(call);
@@ -103,9 +101,8 @@ bool has_margins(const Job& job) {
   const Call& call = job.call;
   const bool alike = job.points * 2 >= job.pixels && job.points <= kCopied;
   const bool fits = alike && job.pixels * call.channels <= kCopied;
-  const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
   const bool outside = call.padding == kZeros || call.padding == kConstant;
-  return fits && planes && outside && call.taps == 2 && !job.blocks &&
+  return fits && in_planes(call) && outside && call.taps == 2 && !job.blocks &&
          call.image_batch == call.batch;
 }
 
@@ -113,11 +110,10 @@ bool has_margins(const Job& job) {
 // read as fast where it lies.
 bool has_windows(const Job& job) {
   const Call& call = job.call;
-  const bool planes = call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
   const bool worth = call.channels > 1 || job.pixels <= kCopied;
   const bool places = call.padding != kWrap && call.padding != kRenormalise;
   const bool counts = call.source[0] < kExact && call.source[1] < kExact;
-  return call.ndim == 2 && call.taps == 2 && planes && places && counts && worth;
+  return call.ndim == 2 && call.taps == 2 && in_planes(call) && places && counts && worth;
 }
 
 // Cuts the target into runs of narrow rows, or into rectangles.
@@ -234,8 +230,10 @@ int32_t stn_forward(const Call* call) {
   int32_t failed = 0;
   Job job = job_of(*call);
   job.failed = &failed;
-  job.blocks = count_blocks(job, false);
-  if (has_windows(job)) cut_target(job);
+  if (has_windows(job))
+    cut_target(job);
+  else
+    job.blocks = count_blocks(job, false);
   const int64_t cuts = job.windows.count ? job.windows.count * job.blocks
                        : job.blocks      ? job.blocks
                                          : job.groups;

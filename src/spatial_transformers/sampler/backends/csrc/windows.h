@@ -22,7 +22,7 @@ template <class S, int W>
 class Window {
  public:
   explicit Window(const Job& job)
-      : whole_(job), part_(job), box_(job, kRoom * W), sums_(job, kTile * W) {
+      : whole_(job), call_(job.call), part_(job), box_(job, kRoom * W), sums_(job, kTile * W) {
     part_.margins = true;
     Call& call = part_.call;
     if (W > 1) call.dtype = dtype_of(R());
@@ -38,11 +38,12 @@ class Window {
   bool ready() const { return box_.aligned() && sums_.aligned(); }
 
   void forward(int64_t n, int64_t window, int64_t channel) {
+    call_ = channels_of<S>(whole_.call, channel, W);
     const Frame<R> frame = frame_of<R>(whole_, n);
     if (take_image()) {
-      copy(n, channel);
+      copy(n);
       each_tile(window, [&](int64_t, Tile tile) {
-        sum(n, channel, Coordinates<R, 2>(whole_, n, frame, tile).pixel, tile);
+        sum(n, Coordinates<R, 2>(whole_, n, frame, tile).pixel, tile);
       });
       return;
     }
@@ -52,13 +53,12 @@ class Window {
       tiles_ = k + 1;
     });
     if (take_box()) {
-      copy(n, channel);
-      each_tile(window, [&](int64_t k, Tile tile) { sum(n, channel, pixel_[k], tile); });
+      copy(n);
+      each_tile(window, [&](int64_t k, Tile tile) { sum(n, pixel_[k], tile); });
     } else {
-      const Call call = channels_from(channel);
       each_tile(window, [&](int64_t, Tile tile) {
         const Coordinates<R, 2> coordinates(whole_, n, frame, tile);
-        sum_planes<S, 2>(call, Taps<R, 2, 2, false>(whole_, coordinates.pixel), n, tile);
+        sum_planes<S, 2>(call_, Taps<R, 2, 2, false>(whole_, coordinates.pixel), n, tile);
       });
     }
   }
@@ -128,12 +128,12 @@ class Window {
 
   // Copies the box. Beyond the image lies the fill; where paddings have none, the last pixel, which
   // is not read but with weight 0.
-  void copy(int64_t n, int64_t channel) {
-    const Call call = channels_from(channel);
+  void copy(int64_t n) {
+    const Call& call = call_;
     const int64_t width = call.source[0], height = call.source[1], length = part_.extent[0];
     const int64_t low = part_.origin[0], begin = within(low, width);
     const int64_t end = within(low + length, width);
-    const S* image = plane<S>(call.image_data, call.image, call.image_batch > 1 ? n : 0, 0);
+    const S* image = read_plane<S>(call, n, 0);
     const bool filling = fills(call.padding);
     V outside[W] = {};
     const S* fill = static_cast<const S*>(call.fill_data);
@@ -171,33 +171,23 @@ class Window {
       for (int c = 0; c < W; ++c) to[i * W + c] = value[c];
   }
 
-  void sum(int64_t n, int64_t channel, const Lanes<R> (&pixel)[2], Tile tile) {
+  void sum(int64_t n, const Lanes<R> (&pixel)[2], Tile tile) {
     const Taps<R, 2, 2, false> taps(part_, pixel);
     if constexpr (W == 1) {
       sum_tile<V, 2>(part_.call, taps, n, tile);
     } else {
-      const Call call = channels_from(channel);
-      S* planes = static_cast<S*>(call.output_data) + n * call.output.batch + tile.start;
-      for (int64_t c = 0; c < call.channels; ++c)
-        ask<true>(planes + c * call.output.channel + kAhead * whole_.windows.step, kTile);
+      const int64_t step = call_.output.channel;
+      S* planes = static_cast<S*>(call_.output_data) + n * call_.output.batch + tile.start;
+      for (int64_t c = 0; c < call_.channels; ++c)
+        ask<true>(planes + c * step + kAhead * whole_.windows.step, kTile);
       sum_tile<V, 2>(part_.call, taps, n, {0, tile.count});
-      to_planes<W>(sums_.aligned(), call.output.channel, call.channels, tile.count, planes);
+      to_planes<W>(sums_.aligned(), step, call_.channels, tile.count, planes);
     }
   }
 
-  // The call for these channels alone.
-  Call channels_from(int64_t channel) const {
-    Call call = whole_.call;
-    const int64_t left = call.channels - channel;
-    call.channels = left < W ? left : W;
-    call.image_data = plane<S>(call.image_data, call.image, 0, channel);
-    call.output_data = static_cast<S*>(call.output_data) + channel * call.output.channel;
-    if (call.fill_data) call.fill_data = static_cast<const S*>(call.fill_data) + channel;
-    return call;
-  }
-
   const Job& whole_;
-  Job part_;  // which reads the box
+  Call call_;  // for the channels of the window
+  Job part_;   // which reads the box
   Scratch<V> box_, sums_;
   Lanes<R> pixel_[kGroup][2];
   int64_t tiles_;
@@ -224,12 +214,13 @@ void forward_blocks(const Job& job, int64_t begin, int64_t end) {
 
 template <class S, int D, int K>
 void forward(const Job& job, int64_t begin, int64_t end) {
-  constexpr int kWide = kBlock<Work<S>>;
   if constexpr (D == 2 && K == 2)
     if (job.windows.count)
-      return job.call.channels == 1         ? forward_windows<S, 1>(job, begin, end)
-             : job.call.channels < kSpread ? forward_windows<S, 4>(job, begin, end)
-                                            : forward_windows<S, kWide>(job, begin, end);
+      switch (side_width(job.call)) {
+        case 1: return forward_windows<S, 1>(job, begin, end);
+        case 4: return forward_windows<S, 4>(job, begin, end);
+        default: return forward_windows<S, kBlock<Work<S>>>(job, begin, end);
+      }
   if (job.blocks) return forward_blocks<S, D, K>(job, begin, end);
   for (int64_t task = begin; task < end; ++task)
     forward_group<S, D, K>(job, task / job.groups, task % job.groups);

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from spatial_transformers import Affine, LocalisationCNN, SpatialTransformer, ThinPlateSpline
 from spatial_transformers.experiments import rotated_digits
+from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.sampler.backends import BACKENDS
 from spatial_transformers.sampler.backends.fused import Fused
 
@@ -31,11 +32,12 @@ def losses(make, backend, dtype):
     transformer = SpatialTransformer(localisation, transformation, backend=backend)
     classify = torch.nn.Linear(size[0] * size[1], 10)
     model = torch.nn.Sequential(transformer, torch.nn.Flatten(), classify).to(dtype)
-    data = rotated_digits.load(None).train
+    data, distort = rotated_digits.load(None).train, rotated_digits.EXPERIMENT.distortions["R"]
     optimiser, found = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), []
     for step in range(STEPS):
         sample = torch.arange(BATCH) + step * BATCH % 1024
-        images = rotated_digits.distort(data.images[sample].to(dtype) / 255, sample, 0, step)
+        draws = Draws(0, step, sample)
+        images = distort(data.images[sample].to(dtype) / 255, draws, data.images)
         loss = F.cross_entropy(model(images), data.labels[sample])
         optimiser.zero_grad()
         loss.backward()

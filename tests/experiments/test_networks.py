@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from spatial_transformers import FAMILIES
 from spatial_transformers.experiments.networks import (
@@ -9,7 +10,7 @@ from spatial_transformers.experiments.networks import (
     build,
     count_parameters,
 )
-from spatial_transformers.experiments.networks.cnn import CNN
+from spatial_transformers.experiments.networks.cnn import CNN, OneChannelConvolution
 from spatial_transformers.experiments.registry import EXPERIMENTS
 
 
@@ -25,16 +26,32 @@ def test_parameters_of_the_paper_s_cnn():
 @pytest.mark.parametrize("transformation", FAMILIES)
 def test_matched_size(name, transformation):
     experiment = EXPERIMENTS[name]
-    facts = {"size": experiment.size, "classes": 10, "budget": experiment.budget}
-    for model in MODELS:
-        network = build(model, transformation, **facts)
-        assert 0.96 * experiment.budget < count_parameters(network) <= experiment.budget
-        logits, theta = network(torch.rand(2, 1, experiment.size, experiment.size))
-        assert logits.shape == (2, 10)
-        assert (theta is None) == (not model.startswith("st-"))
+    facts = {"view": experiment.view, "classes": 10, "budget": experiment.budget}
+    for size in {distortion.size for distortion in experiment.distortions.values()}:
+        for model in MODELS:
+            network = build(model, transformation, size=size, **facts)
+            assert 0.96 * experiment.budget < count_parameters(network) <= experiment.budget
+            logits, theta = network(torch.rand(2, 1, size, size))
+            assert logits.shape == (2, 10)
+            assert (theta is None) == (not model.startswith("st-"))
 
 
 def test_starts_as_the_plain_network():
-    network = build("st-cnn", "affine", size=28, classes=10, budget=100_000).eval()
+    network = build("st-cnn", "affine", size=28, view=28, classes=10, budget=100_000).eval()
     images = torch.rand(2, 1, 28, 28)
     assert torch.equal(network(images)[0], network.classifier(images))
+
+
+def test_one_channel_convolution():
+    """It is nn.Conv2d, in values and gradients."""
+    mine = OneChannelConvolution(1, 6, 5).double()
+    plain = nn.Conv2d(1, 6, 5).double()
+    plain.load_state_dict(mine.state_dict())
+    image = torch.rand(3, 1, 12, 14, dtype=torch.float64, requires_grad=True)
+    cotangent = torch.rand(3, 6, 8, 10, dtype=torch.float64)
+    found, expected = (
+        torch.autograd.grad(layer(image), (image, layer.weight, layer.bias), cotangent)
+        for layer in (mine, plain)
+    )
+    torch.testing.assert_close(mine(image), plain(image))
+    torch.testing.assert_close(found, expected)

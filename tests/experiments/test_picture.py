@@ -6,9 +6,9 @@ from PIL import Image
 
 from spatial_transformers import Affine, InputError
 from spatial_transformers.experiments.networks import build
-from spatial_transformers.experiments.picture import draw, grid_lines
+from spatial_transformers.experiments.picture import draw, film, grid_lines
 
-FACTS = {"size": 16, "classes": 10, "budget": 30_000}
+FACTS = {"size": 16, "view": 16, "classes": 10, "budget": 30_000}
 
 
 def test_grid_lines():
@@ -25,6 +25,19 @@ def test_a_png_is_written(tmp_path):
         assert picture.format == "PNG"
         assert picture.width > 400
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 50
+
+
+def test_a_gif_shows_every_step(tmp_path):
+    network = build("st-cnn", "affine", **FACTS)
+    identity = torch.tensor([1.0, 0, 0, 0, 1, 0]).expand(3, -1)
+    zoom = torch.stack((identity, 0.5 * identity))
+    film(network, torch.rand(3, 1, 16, 16), torch.tensor([0, 9]), zoom, tmp_path / "x.gif")
+    with Image.open(tmp_path / "x.gif") as picture:
+        assert picture.format == "GIF"
+        assert picture.n_frames == 2
+        first = picture.convert("RGB")
+        picture.seek(1)
+        assert picture.convert("RGB").tobytes() != first.tobytes()
 
 
 def test_refusals(tmp_path):

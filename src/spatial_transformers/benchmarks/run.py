@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .. import InputError
-from . import machine
+from ..experiments import machine
 from .equality import UnequalError
 from .measure import Found, measure
 from .progress import Progress
@@ -18,6 +18,7 @@ from .results import Results
 from .tables import lines
 
 REPEATS, QUICK = 15, 5
+PACKAGES = "kornia", "torch-interpol", "opencv-python-headless"
 
 
 def bench(
@@ -41,7 +42,7 @@ def bench(
     if repeats < 1 or (threads is not None and threads < 1):
         raise InputError(f"{repeats} repeats and {threads} threads were asked for; give 1 or more")
     with _threads(threads):
-        configuration = {**machine.facts(where), "repeats": repeats, "quick": quick}
+        configuration = {**machine.facts(where, *PACKAGES), "repeats": repeats, "quick": quick}
         results = Results(configuration, path)
         todo = [(c, w) for c in cases for w in c.passes if not results.has(c.name, w)]
         measure_one = partial(measure, device=where, repeats=repeats, compiles=not quick)

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from .. import InputError
-from . import bench, demo, eval, export, info, show, train, verify, warp
+from . import bench, demo, eval, export, info, reproduce, show, train, verify, warp
 
-_COMMANDS = (info, verify, bench, demo, train, eval, show, export, warp)
+_COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, export, warp)
 _EXTRA = "pip install 'spatial-transformers[{}]'"
 
 _ONNX = ("onnx", "onnxruntime", "onnxscript")

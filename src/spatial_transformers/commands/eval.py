@@ -13,7 +13,7 @@ from .train import add_trainer_arguments, trainer_options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the run and where its data lie now."""
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder made by stn train")
-    parser.add_argument("--data", help="folder of the data set's files, if it has moved")
+    parser.add_argument("--data", type=Path, help="folder of the data set's files, if it has moved")
     add_trainer_arguments(parser)
 
 

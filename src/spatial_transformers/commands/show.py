@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder made by stn train")
     parser.add_argument("--out", type=Path, required=True, help="the picture, a PNG")
     parser.add_argument("--count", type=int, default=8, help="images shown, 1 to 32 (8)")
-    parser.add_argument("--data", help="folder of the data set's files, if it has moved")
+    parser.add_argument("--data", type=Path, help="folder of the data set's files, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:

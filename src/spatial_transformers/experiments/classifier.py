@@ -1,61 +1,109 @@
 """Training of a classifier behind a spatial transformer, as a Lightning module."""
 
+import time
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .networks import Network
 from .pose import summarise
 from .recipe import Recipe
+
+_FRAMES = {round(1.25**k) for k in range(80)}  # steps after which poses are kept, to 5 · 10^7
 
 
 class Classifier(LightningModule):
     """Cross-entropy, AdamW and a one-cycle schedule.
 
     The localisation network has its own learning rate and gradient clipping: a few large steps of
-    its are enough to lose the image for good.
+    its are enough to lose the image for good. Every process scores all images, and finds the same.
     """
 
-    def __init__(self, network: Network, recipe: Recipe):
+    def __init__(self, network: Network, recipe: Recipe, shown: Tensor | None = None):
         super().__init__()
         self.network = network
         self.recipe = recipe
+        average = get_ema_multi_avg_fn(recipe.averaging)
+        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+        self.average.requires_grad_(False)
+        self.shown = shown  # images whose θ is kept during training
+        self.poses: dict[int, Tensor] = {}  # by the number of steps
+        self._wrong: list[Tensor] = []
         self._thetas: list[Tensor] = []
         self.theta_summary: dict[str, dict[str, float]] = {}
+        self.errors: list[float] = []  # % of the validation images, after each epoch
+        self.test_error = float("nan")  # %
+        self.seconds = 0.0  # of training, interruptions taken out
+        self._started = 0.0
 
-    def on_train_epoch_start(self) -> None:
-        """Key every draw of the epoch by seed and epoch, so that a resumed run repeats it."""
-        torch.manual_seed((self.recipe.seed << 20) + self.current_epoch)
+    @property
+    def scored(self) -> Network:
+        """The network that is scored and kept: the average, if the recipe asks for one."""
+        return self.average.module if self.recipe.averaging else self.network  # type: ignore[return-value]
+
+    def on_fit_start(self) -> None:
+        """Start the clock."""
+        self._started = time.monotonic() - self.seconds
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         images, labels = batch
-        loss = F.cross_entropy(self.network(images)[0].float(), labels)
+        logits = self.network(images.to(self.dtype))[0].to(self.dtype)  # autocast gives fewer bits
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.log("loss", loss, prog_bar=True)
         return loss
 
+    def on_train_start(self) -> None:
+        """Keep the first θ."""
+        if self.global_step == 0:
+            self._keep_poses()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take the new weights into the average, and keep what there is to show."""
+        if self.recipe.averaging:
+            self.average.update_parameters(self.network)
+        if self.global_step in _FRAMES:
+            self._keep_poses()
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Score a batch and keep its θ."""
-        self._score("val_error", batch)
+        self._score(batch)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Score a batch and keep its θ."""
-        self._score("test_error", batch)
+        self._score(batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log what the transformer does, so that a collapse shows early."""
-        self._summarise_theta()
+        self.errors.append(self._summarise("val_error"))
         for name, value in self.theta_summary.items():
             self.log_dict({f"theta/{name}, {part}": number for part, number in value.items()})
         if "outside (%)" in self.theta_summary:
             self.log("outside (%)", self.theta_summary["outside (%)"]["mean"], prog_bar=True)
 
     def on_test_epoch_end(self) -> None:
-        """Keep the summary of θ for the run's metrics."""
-        self._summarise_theta()
+        """Keep the error and the summary of θ for the run's metrics."""
+        self.test_error = self._summarise("test_error")
+
+    def on_train_end(self) -> None:
+        """Read the clock, and keep the last θ."""
+        self.seconds = time.monotonic() - self._started
+        self._keep_poses()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what a continued run needs to tell its whole story."""
+        seconds = time.monotonic() - self._started
+        checkpoint["story"] = {"errors": self.errors, "seconds": seconds, "poses": self.poses}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the story."""
+        self.errors = list(checkpoint["story"]["errors"])
+        self.seconds = checkpoint["story"]["seconds"]
+        self.poses = dict(checkpoint["story"]["poses"])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the localisation network's gradient."""
@@ -81,17 +129,32 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _score(self, name: str, batch: tuple[Tensor, Tensor]) -> None:
+    @torch.no_grad()
+    def _keep_poses(self) -> None:
+        """Keep θ of the images that are shown, as the network would predict it now."""
+        if self.shown is not None and self.network.transformer is not None:
+            self.network.eval()  # batches in training would count for its statistics
+            localisation = self.network.transformer.localisation
+            self.poses[self.global_step] = localisation(
+                self.shown.to(self.device).to(self.dtype)
+            ).cpu()
+            self.network.train()
+
+    def _score(self, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
-        logits, theta = self.network(images)
-        error = 100 * (logits.argmax(1) != labels).double().mean()
-        self.log(name, error, prog_bar=True, on_epoch=True, batch_size=len(labels))
+        logits, theta = self.scored(images.to(self.dtype))
+        self._wrong.append(logits.argmax(1) != labels)
         if theta is not None:
             self._thetas.append(theta.cpu())
 
-    def _summarise_theta(self) -> None:
+    def _summarise(self, name: str) -> float:
+        """Log and return the error in percent, and summarise θ."""
+        error = 100 * torch.cat(self._wrong).double().mean().item()
+        self.log(name, error, prog_bar=True, sync_dist=True)
+        self._wrong.clear()
         transformer = self.network.transformer
         if transformer is not None and self._thetas:
             thetas = torch.cat(self._thetas)
             self.theta_summary = summarise(transformer.transformation, thetas)
         self._thetas.clear()
+        return error

@@ -47,7 +47,7 @@ def deploy(
     if to is not None and path.suffix != f".{to}":
         raise InputError(f"{path} was asked for as {to}; give a name that ends in .{to}")
     recipe, network = load(out)
-    size = find(recipe).size
+    size = find(recipe).distortions[recipe.distortion].size
     free = network.transformer is not None
     model: nn.Module = network if free else network.classifier
     outputs = ("output", "theta") if free else ("output",)

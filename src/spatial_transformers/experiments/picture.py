@@ -1,11 +1,15 @@
 """What a spatial transformer does, in a picture: input with sampling grid, output, θ in words."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from spatial_transformers import InputError, Transformation
+from spatial_transformers import InputError, SpatialTransformer, Transformation
 
 from .files import whole
 from .networks import Network
@@ -22,33 +26,45 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
         InputError: if the network has no spatial transformer, or the file is not a PNG.
 
     """
-    if network.transformer is None:
-        raise InputError(
-            "this model has no spatial transformer to show; give a run of an st- model"
-        )
-    if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: pictures are written as PNG; give a name that ends in .png")
-    transformation = network.transformer.transformation
+    transformer = _transformer(network)
+    _check_suffix(path, ".png")
     with torch.no_grad():
-        outputs, theta = network.transformer(images, return_theta=True)
+        outputs, theta = transformer(images, return_theta=True)
         guesses = network.classifier(outputs).argmax(1)
-        lines = grid_lines(transformation, theta)
-    words = in_words(transformation, theta)
-
-    from matplotlib.figure import Figure
-
-    count = len(images)
-    figure = Figure(figsize=(1.9 * count, 5.2), layout="constrained")
-    axes = figure.subplots(2, count, squeeze=False)
-    for i in range(count):
-        _image(axes[0, i], images[i], f"a {labels[i]}, read as {guesses[i]}")
-        _grid(axes[0, i], lines[i], images.shape[2:])
-        _image(axes[1, i], outputs[i], "")
-        axes[1, i].set_xlabel(words[i], fontsize=8)
-    axes[0, 0].set_ylabel("input and sampling grid")
-    axes[1, 0].set_ylabel("output")
+    titles = [f"a {a}, read as {b}" for a, b in zip(labels, guesses, strict=True)]
+    figure = _figure(transformer, images, theta, titles)
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
+
+
+def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: Path) -> None:
+    """Write a GIF of how the alignment of some images develops: a frame per step of training.
+
+    Args:
+        network: says how θ warps.
+        images: (N, C, H, W).
+        steps: (F,) the steps.
+        thetas: (F, N, P) what θ was at each.
+        path: ends in .gif.
+
+    """
+    from PIL import Image
+
+    transformer = _transformer(network)
+    _check_suffix(path, ".gif")
+    frames = []
+    for step, theta in zip(steps.tolist(), thetas, strict=True):
+        figure = _figure(transformer, images, theta, [""] * len(images))
+        figure.suptitle(f"after {step:,} steps", fontsize=10)
+        figure.set_dpi(60)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
+    times = [300] * (len(frames) - 1) + [3000]  # ms
+    with whole(path) as temporary:
+        frames[0].save(
+            temporary, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0
+        )
 
 
 def grid_lines(
@@ -61,6 +77,39 @@ def grid_lines(
     both = torch.cat((horizontal, horizontal.flip(-1)))
     targets = both.flatten(0, 1).expand(len(theta), -1, -1)
     return transformation.transform_points(theta, targets).unflatten(1, both.shape[:2])
+
+
+def _transformer(network: Network) -> SpatialTransformer:
+    if network.transformer is None:
+        raise InputError(
+            "this model has no spatial transformer to show; give a run of an st- model"
+        )
+    return network.transformer
+
+
+def _check_suffix(path: Path, suffix: str) -> None:
+    if path.suffix.lower() != suffix:
+        raise InputError(f"{path} was asked for; give a name that ends in {suffix}")
+
+
+def _figure(
+    transformer: SpatialTransformer, images: Tensor, theta: Tensor, titles: Sequence[str]
+) -> Figure:
+    with torch.no_grad():
+        outputs = transformer.warp(images, theta)
+        lines = grid_lines(transformer.transformation, theta)
+    words = in_words(transformer.transformation, theta)
+    count = len(images)
+    figure = Figure(figsize=(1.9 * count, 5.2), layout="constrained")
+    axes = figure.subplots(2, count, squeeze=False)
+    for i in range(count):
+        _image(axes[0, i], images[i], titles[i])
+        _grid(axes[0, i], lines[i], images.shape[2:])
+        _image(axes[1, i], outputs[i], "")
+        axes[1, i].set_xlabel(words[i], fontsize=8)
+    axes[0, 0].set_ylabel("input and sampling grid")
+    axes[1, 0].set_ylabel("output")
+    return figure
 
 
 def _image(axes, image: Tensor, title: str) -> None:

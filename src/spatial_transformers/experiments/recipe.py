@@ -21,8 +21,12 @@ class Recipe:
         localisation_lr: multiplies `lr` for the localisation network.
         localisation_clip: largest gradient norm of the localisation network.
         weight_decay: of AdamW.
+        label_smoothing: share of every label that is spread over all classes.
+        jitter: strength of random bends of the training images before they are distorted.
+        averaging: the network that is scored averages the weights of the last steps, each newer
+            one by 1 - averaging; 0: none are averaged.
+        precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….
         seed: of weights, order and distortions.
-        data: the folder of the data set; empty for the embedded one.
 
     """
 
@@ -36,8 +40,11 @@ class Recipe:
     localisation_lr: float = 1.0
     localisation_clip: float = 1.0
     weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    jitter: float = 0.0
+    averaging: float = 0.0
+    precision: str = "32-true"
     seed: int = 0
-    data: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object."""

@@ -15,12 +15,23 @@ EXPERIMENTS: dict[str, Experiment] = {
     "rotated-digits": rotated_digits.EXPERIMENT,
     "distorted-mnist": distorted_mnist.EXPERIMENT,
 }
+PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
+
+
+def named(experiment: str) -> Experiment:
+    """Return an experiment by its name.
+
+    Raises:
+        InputError: for an unknown name, listing what is known.
+
+    """
+    _one_of("experiment", experiment, EXPERIMENTS)
+    return EXPERIMENTS[experiment]
 
 
 def defaults(experiment: str, **changes: Any) -> Recipe:
     """Return the experiment's recipe with some facts changed."""
-    _one_of("experiment", experiment, EXPERIMENTS)
-    return replace(EXPERIMENTS[experiment].defaults, **changes)
+    return replace(named(experiment).defaults, **changes)
 
 
 def find(recipe: Recipe) -> Experiment:
@@ -30,19 +41,22 @@ def find(recipe: Recipe) -> Experiment:
         InputError: for an unknown name or a number out of range, listing what is known.
 
     """
-    _one_of("experiment", recipe.experiment, EXPERIMENTS)
-    experiment = EXPERIMENTS[recipe.experiment]
+    experiment = named(recipe.experiment)
     _one_of("distortion", recipe.distortion, experiment.distortions)
     _one_of("model", recipe.model, MODELS)
+    _one_of("precision", recipe.precision, PRECISIONS)
     make_transformation(recipe.transformation)
     for name in ("epochs", "batch_size", "lr", "localisation_lr", "localisation_clip"):
         if not 0 < getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} {getattr(recipe, name)} was asked for; give more than 0")
-    if not 0 <= recipe.weight_decay < float("inf") or not 0 <= recipe.seed < 1 << 32:
-        raise InputError(
-            f"weight_decay {recipe.weight_decay} and seed {recipe.seed} were asked for; give 0 or "
-            "more, and a seed below 2^32"
-        )
+    for name in ("weight_decay", "jitter"):
+        if not 0 <= getattr(recipe, name) < float("inf"):
+            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give 0 or more")
+    for name in ("label_smoothing", "averaging"):
+        if not 0 <= getattr(recipe, name) < 1:
+            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give 0 to below 1")
+    if not 0 <= recipe.seed < 1 << 32:
+        raise InputError(f"seed {recipe.seed} was asked for; give 0 to 2^32 - 1")
     return experiment
 
 

@@ -4,16 +4,16 @@
 ±90° on a canvas of 16×16. Every held-out digit is scored at 20 fixed angles.
 """
 
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from spatial_transformers import InputError
 
 from .base import Experiment
+from .data.distortions import Distortion, rotated
 from .data.module import Images, Splits
-from .data.rotation import rotate
 from .recipe import Recipe
 
 SIZE = 16
@@ -37,16 +37,11 @@ def load(folder: Path | None) -> Splits:
     )
 
 
-def distort(images: Tensor, sample: Tensor, seed: int, epoch: int) -> Tensor:
-    """Turn digits on the canvas."""
-    return rotate(images, sample, size=SIZE, share=SHARE, seed=seed, epoch=epoch)
-
-
 EXPERIMENT = Experiment(
-    size=SIZE,
     classes=10,
     budget=40_000,
-    distortions={"R": distort},
+    view=SIZE,
+    distortions={"R": Distortion(SIZE, partial(rotated, share=SHARE))},
     repeats=20,
     load=load,
     defaults=Recipe("rotated-digits", "R", epochs=60, batch_size=64),

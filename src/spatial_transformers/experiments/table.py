@@ -22,7 +22,45 @@ def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     ]
     for model, metrics in runs.items():
         errors = [m["test_error"] for m in metrics]
-        spread = f"{stdev(errors):.2f}" if len(errors) > 1 else "–"
-        parameters = f"{metrics[0]['parameters']:,}"
-        rows.append(f"| {model} | {parameters} | {len(errors)} | {mean(errors):.2f} | {spread} |")
+        columns = model, f"{metrics[0]['parameters']:,}", len(errors), f"{mean(errors):.2f}"
+        rows.append(f"| {' | '.join(map(str, columns))} | {_spread(errors)} |")
     return "\n".join(rows)
+
+
+def paper_table(cells: Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]) -> str:
+    """Return a row per cell: the paper's error, and the metrics of our runs if there are any.
+
+    Where a network without a spatial transformer is worse than the paper's, the comparison with it
+    proves nothing, and the row says so.
+
+    Example:
+        >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
+        >>> print(paper_table({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, runs)}))
+        | cell | paper (%) | ours (%) | difference | spread | seeds | parameters |
+        | --- | ---: | ---: | ---: | ---: | ---: | ---: |
+        | R/cnn | 1.2 | – | – | – | 0 | – |
+        | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | 0.07 | 2 | 9 |
+
+    """
+    rows = [
+        "| cell | paper (%) | ours (%) | difference | spread | seeds | parameters |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name, (paper, runs) in cells.items():
+        ours = difference = parameters = "–"
+        errors = [metrics["test_error"] for metrics in runs]
+        if errors:
+            void = " (void)" if _is_baseline(name) and round(mean(errors), 1) > paper else ""
+            ours, difference = f"{mean(errors):.2f}", f"{mean(errors) - paper:+.2f}{void}"
+            parameters = f"{runs[0]['parameters']:,}"
+        columns = name, paper, ours, difference, _spread(errors), len(errors), parameters
+        rows.append(f"| {' | '.join(map(str, columns))} |")
+    return "\n".join(rows)
+
+
+def _spread(errors: Sequence[float]) -> str:
+    return f"{stdev(errors):.2f}" if len(errors) > 1 else "–"
+
+
+def _is_baseline(cell: str) -> bool:
+    return cell.count("/") == 1

@@ -4,29 +4,68 @@ A draw depends on (seed, epoch, sample, purpose) alone, so that batches, resumed
 processes see the same data. The mixing is SplitMix64's (Steele, Lea, Flood 2014).
 """
 
-import numpy as np
+import zlib
+from dataclasses import dataclass, replace
+
 import torch
 from torch import Tensor
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)  # as signed numbers, which wrap around alike
+_FIRST = 0xBF58476D1CE4E5B9 - (1 << 64)
+_SECOND = 0x94D049BB133111EB - (1 << 64)
 
 
-def uniform(low: float, high: float, *, seed: int, epoch: int, sample: Tensor, draw: int) -> Tensor:
-    """Return one number of U[low, high) per sample, in float64 on the CPU.
+@dataclass(frozen=True)
+class Draws:
+    """What is drawn for some samples in an epoch, in float64 on the samples' device.
+
+    Args:
+        seed: of the data.
+        epoch: a new epoch draws anew for the same sample.
+        sample: (N,) numbers that name the samples.
 
     Example:
-        >>> uniform(0, 1, seed=0, epoch=0, sample=torch.tensor([3, 1, 3]), draw=0)
-        tensor([0.9281, 0.4123, 0.9281], dtype=torch.float64)
+        >>> draws = Draws(seed=0, epoch=0, sample=torch.tensor([3, 1, 3]))
+        >>> draws.uniform("angle", -90, 90)[:, 0]
+        tensor([38.6203, 57.1680, 38.6203], dtype=torch.float64)
 
     """
-    keys = np.zeros(sample.shape, np.uint64)
-    for part in (seed, epoch, draw, sample.cpu().numpy()):
-        keys = _mix(keys + _GOLDEN + np.asarray(part).astype(np.uint64))
-    unit = (keys >> np.uint64(11)).astype(np.float64) / 2.0**53
-    return low + (high - low) * torch.from_numpy(unit)
+
+    seed: int
+    epoch: int
+    sample: Tensor
+
+    def uniform(self, purpose: str, low: float, high: float, count: int = 1) -> Tensor:
+        """Return `count` numbers of U[low, high) per sample: (N, count)."""
+        device = self.sample.device
+        keys = torch.zeros(1, dtype=torch.int64, device=device)
+        number = torch.arange(count, device=device)
+        for part in (self.seed, self.epoch, zlib.crc32(purpose.encode())):
+            keys = _mix(keys + _GOLDEN + part)
+        keys = _mix(keys + _GOLDEN + number)  # (count)
+        keys = _mix(keys + _GOLDEN + self.sample[:, None])  # (N, count)
+        return low + (high - low) * (_shift(keys, 11).double() / 2.0**53)
+
+    def normal(self, purpose: str, std: float, count: int = 1) -> Tensor:
+        """Return `count` numbers of N(0, std²) per sample: (N, count)."""
+        unit = self.uniform(purpose, 0, 1, count).clamp(min=2.0**-54)  # of 0 itself it were -∞
+        return std * torch.special.ndtri(unit)
+
+    def integers(self, purpose: str, low: int, high: int, count: int = 1) -> Tensor:
+        """Return `count` of the integers low, …, high - 1 per sample: (N, count)."""
+        return self.uniform(purpose, low, high, count).floor().long()
+
+    def of(self, part: Tensor) -> "Draws":
+        """Return the draws of a part of the samples, by their places or a mask."""
+        return replace(self, sample=self.sample[part])
 
 
-def _mix(z: np.ndarray) -> np.ndarray:
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Shift as unsigned numbers are."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(z: Tensor) -> Tensor:
+    z = (z ^ _shift(z, 30)) * _FIRST
+    z = (z ^ _shift(z, 27)) * _SECOND
+    return z ^ _shift(z, 31)

@@ -7,6 +7,8 @@ big-endian 32-bit number, then the bytes. Source: LeCun, Cortes, Burges, the MNI
 import gzip
 import struct
 import zlib
+from collections.abc import Mapping
+from hashlib import md5
 from math import prod
 from pathlib import Path
 
@@ -52,6 +54,23 @@ def read_idx(path: Path, axes: int) -> Tensor:
             "file is damaged, download it again"
         )
     return torch.from_numpy(np.frombuffer(data, np.uint8, offset=header).reshape(shape).copy())
+
+
+def check_content(folder: Path, digests: Mapping[str, str]) -> None:
+    """Refuse files whose content, unzipped, is another than the MD5 digests say.
+
+    Raises:
+        InputError: naming the file, what was expected and what was found.
+
+    """
+    for stem, expected in digests.items():
+        path = _find(folder, stem)
+        found = md5(_read(path), usedforsecurity=False).hexdigest()
+        if found != expected:
+            raise InputError(
+                f"{path}: its content has the MD5 digest {found} where MNIST's has {expected}; "
+                "another data set, or damaged: download it again"
+            )
 
 
 def _find(folder: Path, stem: str) -> Path:

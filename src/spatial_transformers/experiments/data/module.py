@@ -1,15 +1,16 @@
 """Images in memory, served in batches and distorted on the device that trains."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, DistributedSampler
 
-Distort = Callable[[Tensor, Tensor, int, int], Tensor]  # images, samples, seed, epoch
+from spatial_transformers import InputError
+
+from .distortions import Distortion
+from .draws import Draws
 
 TEST_SEED = 20150605  # the test distortions are the same for every model and seed
 
@@ -38,81 +39,97 @@ class Splits:
     validation: Images
     test: Images
 
-
-class _Indexed(Dataset):
-    """Gives whole batches: raw images, labels, and the numbers that name the samples."""
-
-    def __init__(self, data: Images, repeats: int = 1):
-        self.data = data
-        self.repeats = repeats
-
-    def __len__(self) -> int:
-        return len(self.data) * self.repeats
-
-    def __getitems__(self, samples: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        sample = torch.as_tensor(samples)
-        part = self.data[sample // self.repeats]
-        return part.images, part.labels, sample
+    def to(self, device: torch.device) -> "Splits":
+        """Return the splits on a device."""
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Splits(*(Images(p.images.to(device), p.labels.to(device)) for p in parts))
 
 
 class DistortedImages(LightningDataModule):
     """Distorts the training images anew in each epoch, the others always alike.
 
+    Several processes share the training images: together their batches are those of one process.
+    Each scores all of the others.
+
     Args:
         splits: the images.
-        distort: takes images in [0, 1], sample numbers, seed and epoch.
-        batch_size: of training and evaluation.
+        distortion: of all of them.
+        batch_size: of all processes together.
         seed: decides the order and the training distortions.
         repeats: how many fixed distortions of each test image are scored.
+        jitter: of the training images: see `Distortion`.
+
+    Raises:
+        InputError: if the processes cannot share a batch, or the images do not fill one.
 
     """
 
     def __init__(
-        self, splits: Splits, distort: Distort, *, batch_size: int, seed: int, repeats: int = 1
+        self,
+        splits: Splits,
+        distortion: Distortion,
+        *,
+        batch_size: int,
+        seed: int,
+        repeats: int = 1,
+        jitter: float = 0,
     ):
         super().__init__()
         self.splits = splits
-        self.distort = distort
+        self.distortion = distortion
         self.batch_size = batch_size
         self.seed = seed
         self.repeats = repeats
+        self.jitter = jitter
 
     def train_dataloader(self) -> DataLoader:
-        """Return batches in an order of the seed and the epoch."""
-        data = _Indexed(self.splits.train)
-        order = DistributedSampler(data, num_replicas=1, rank=0, seed=self.seed)
-        return DataLoader(data, self.batch_size, sampler=order, collate_fn=_as_is)
+        """Return this process's share of each batch, in an order of the seed and the epoch."""
+        images = range(len(self.splits.train))
+        trainer = self.trainer
+        processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+        if self.batch_size % processes or len(images) < self.batch_size:
+            raise InputError(
+                f"batches of {self.batch_size} were asked for, of {len(images)} images on "
+                f"{processes} processes; give a multiple of the processes, and no more than images"
+            )
+        order = DistributedSampler(images, processes, rank, seed=self.seed)  # type: ignore[arg-type]
+        share = self.batch_size // processes
+        return DataLoader(images, share, sampler=order, drop_last=True)  # type: ignore[arg-type]
 
     def val_dataloader(self) -> DataLoader:
         """Return the validation images, each under one fixed distortion."""
-        return self._fixed(self.splits.validation, 1)
+        return self._fixed(len(self.splits.validation))
 
     def test_dataloader(self) -> DataLoader:
         """Return the test images, each under `repeats` fixed distortions."""
-        return self._fixed(self.splits.test, self.repeats)
+        return self._fixed(len(self.splits.test) * self.repeats)
 
-    def on_after_batch_transfer(
-        self, batch: tuple[Tensor, Tensor, Tensor], dataloader_idx: int
-    ) -> tuple[Tensor, Tensor]:
-        """Distort a batch on the device."""
-        images, labels, sample = batch
+    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        """Turn the numbers of samples into distorted images and labels, all on their device."""
+        sample = batch
+        if self.splits.train.labels.device != sample.device:
+            self.splits = self.splits.to(sample.device)
         trainer = self.trainer
         if trainer is not None and trainer.training:
-            seed, epoch = self.seed, trainer.current_epoch
-        else:
-            seed, epoch = TEST_SEED, 0
-        return self.distort(images.float() / 255, sample, seed, epoch), labels
+            draws = Draws(self.seed, trainer.current_epoch, sample)
+            return self._distorted(self.splits.train, sample, draws, self.jitter)
+        if trainer is not None and trainer.testing:
+            return self._test(sample)
+        return self._distorted(self.splits.validation, sample, Draws(TEST_SEED, 0, sample))
 
-    def fixed_test_batch(self, count: int) -> tuple[Tensor, Tensor]:
-        """Return the first distortion of some test images, for pictures."""
-        sample = torch.arange(min(count, len(self.splits.test))) * self.repeats
-        part = self.splits.test[sample // self.repeats]
-        return self.distort(part.images.float() / 255, sample, TEST_SEED, 0), part.labels
+    def fixed_batch(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the first distortion of some test images and their labels, for pictures."""
+        return self._test(torch.arange(min(count, len(self.splits.test))) * self.repeats)
 
-    def _fixed(self, images: Images, repeats: int) -> DataLoader:
-        data = _Indexed(images, repeats)
-        return DataLoader(data, 4 * self.batch_size, collate_fn=_as_is)
+    def _test(self, sample: Tensor) -> tuple[Tensor, Tensor]:
+        place = sample // self.repeats
+        return self._distorted(self.splits.test, place, Draws(TEST_SEED, 0, sample))
 
+    def _distorted(
+        self, split: Images, place: Tensor, draws: Draws, jitter: float = 0
+    ) -> tuple[Tensor, Tensor]:
+        part = split[place]
+        return self.distortion(part.images.float() / 255, draws, split.images, jitter), part.labels
 
-def _as_is(batch: Any) -> Any:
-    return batch
+    def _fixed(self, count: int) -> DataLoader:
+        return DataLoader(range(count), 4 * self.batch_size)  # type: ignore[arg-type]

@@ -17,10 +17,12 @@ from spatial_transformers import (
     make_transformation,
 )
 
+from .batch_norm import share_batches
 from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
+ST_MODELS = ("st-cnn", "st-fcn")
 
 
 class Network(nn.Module):
@@ -39,8 +41,12 @@ class Network(nn.Module):
         return self.classifier(warped), theta
 
 
-def build(model: str, transformation: str, *, size: int, classes: int, budget: int) -> Network:
+def build(
+    model: str, transformation: str, *, size: int, view: int, classes: int, budget: int
+) -> Network:
     """Build the widest network of that name within a budget of parameters.
+
+    Its images have `size` × `size` pixels; a classifier behind a transformer sees `view` × `view`.
 
     Localisation networks follow the paper: for `st-cnn` convolutional, on the image at half its
     size (16 pixels at least), with batch normalisation and a hidden layer of 64 where the paper has
@@ -48,10 +54,13 @@ def build(model: str, transformation: str, *, size: int, classes: int, budget: i
     """
     family = CNN if model.endswith("cnn") else FCN
     with torch.device("meta"):
-        transformer = _transformer(model, transformation, size)
+        transformer = _transformer(model, transformation, size, view)
+        seen = size if transformer is None else view
         left = budget - (0 if transformer is None else count_parameters(transformer))
-        width = _widest(lambda w: count_parameters(family(size, w, classes)) <= left)
-    return Network(family(size, width, classes), _transformer(model, transformation, size))
+        width = _widest(lambda w: count_parameters(family(seen, w, classes)) <= left)
+    network = Network(family(seen, width, classes), _transformer(model, transformation, size, view))
+    share_batches(network)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -59,8 +68,10 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
-def _transformer(model: str, transformation: str, size: int) -> SpatialTransformer | None:
-    if not model.startswith("st-"):
+def _transformer(
+    model: str, transformation: str, size: int, view: int
+) -> SpatialTransformer | None:
+    if model not in ST_MODELS:
         return None
     family = make_transformation(transformation)
     if model == "st-cnn":
@@ -69,7 +80,7 @@ def _transformer(model: str, transformation: str, size: int) -> SpatialTransform
         )
     else:
         localisation = LocalisationFCN(family, in_channels=1, input_size=size)
-    return SpatialTransformer(localisation, family, size=size)
+    return SpatialTransformer(localisation, family, size=view)
 
 
 def _widest(fits: Callable[[int], bool]) -> int:

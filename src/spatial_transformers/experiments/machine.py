@@ -1,4 +1,4 @@
-"""What a measurement depends on beside the code that is timed."""
+"""What a result depends on beside the code that gives it."""
 
 import platform
 import subprocess
@@ -9,13 +9,12 @@ from typing import Any
 
 import torch
 
-PACKAGES = "spatial-transformers", "numpy", "kornia", "torch-interpol", "opencv-python-headless"
 _HERE = Path(__file__).parents[1]
 
 
-def facts(device: torch.device) -> dict[str, Any]:
-    """Return machine, versions, commit and threads, as JSON holds them."""
-    found = {name: _version(name) for name in PACKAGES}
+def facts(device: torch.device, *packages: str) -> dict[str, Any]:
+    """Return machine, versions of packages, commit and threads, as JSON holds them."""
+    found = {name: _version(name) for name in ("spatial-transformers", "numpy", *packages)}
     versions = {"python": platform.python_version(), "torch": torch.__version__, **found}
     if device.type == "cuda":
         versions["triton"] = _version("triton")

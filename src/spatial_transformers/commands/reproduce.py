@@ -1,0 +1,66 @@
+"""Train every cell of a table of the paper, and print the paper's figures beside ours.
+
+Examples:
+  stn reproduce distorted-mnist --data mnist/ --out results --jobs 2
+  stn reproduce distorted-mnist --data mnist/ --out results --only R/cnn,R/st-cnn/affine
+  stn reproduce distorted-mnist --out results --table
+  stn reproduce distorted-mnist --data mnist/ --out docs/results/distorted-mnist --check
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+from .. import InputError
+from .train import add_trainer_arguments, trainer_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add which cells, and what to do with them."""
+    parser.add_argument("experiment", help="distorted-mnist")
+    parser.add_argument("--data", type=Path, help="folder of the data set's files")
+    parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
+    parser.add_argument("--only", default="", help="cells, as R/cnn,R/st-cnn/affine (all)")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per cell (3)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--table", action="store_true", help="train nothing; renew table and pictures"
+    )
+    what.add_argument("--check", action="store_true", help="score the weights in --out once more")
+    add_trainer_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and write the table and the pictures, or check."""
+    from ..experiments import reproduce
+    from ..experiments.run import is_first_process
+
+    if args.seeds < 1 or args.jobs < 1:
+        raise InputError(f"--seeds {args.seeds} --jobs {args.jobs} were asked for; give 1 or more")
+    chosen = reproduce.cells(args.experiment, [name for name in args.only.split(",") if name])
+    where = {"data": args.data, **trainer_options(args)}
+    if not args.table:
+        reproduce.verify(args.experiment, args.data)
+    if args.check:
+        return _check(reproduce.check(chosen, args.out, **where))
+    if not args.table:
+        for line in reproduce.train(chosen, args.out, seeds=args.seeds, jobs=args.jobs, **where):
+            if is_first_process():
+                print(line, flush=True)
+    if is_first_process():
+        print(reproduce.report(chosen, args.out, data=args.data))
+    return 0
+
+
+def _check(found: Iterable[tuple[str, float, float]]) -> int:
+    """Print what is found again, and return 1 if something is not."""
+    differ = checked = 0
+    for name, printed, again in found:
+        same = f"{printed:.2f}" == f"{again:.2f}"
+        print(
+            f"{name}: {again:.2f} %, {'as' if same else 'but'} {printed:.2f} % before", flush=True
+        )
+        checked, differ = checked + 1, differ + (not same)
+    print(f"{checked - differ} of {checked} as before")
+    return 1 if differ or not checked else 0

@@ -1,0 +1,218 @@
+"""The paper's distortions of MNIST (appendix A.4), on the fly and in batches.
+
+A distortion is a transformation, the canvas → the image, whose θ is drawn for every sample. Figures
+marked "second-hand" are not in the paper's text, but in notes and re-implementations that agree.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from spatial_transformers import (
+    Affine,
+    Projective,
+    ThinPlateSpline,
+    Transformation,
+    warp,
+)
+
+from .draws import Draws
+
+Placed = tuple[Transformation, Tensor]
+IMAGE = 28  # pixels of MNIST's images, in which moves are counted
+_PATCH = 6  # pixels of a piece of clutter
+_ATTEMPTS = 100  # at four corners in convex position; two in three succeed
+
+
+@dataclass(frozen=True)
+class Distortion:
+    """Puts images on a black canvas.
+
+    Args:
+        size: height and width of the canvas in pixels.
+        place: draws where the canvas's points lie in the image.
+        patches: how many pieces of other images clutter the canvas.
+
+    """
+
+    size: int
+    place: Callable[[Draws], Placed]
+    patches: int = 0
+
+    def __call__(self, images: Tensor, draws: Draws, others: Tensor, jitter: float = 0) -> Tensor:
+        """Return the images (N, 1, H, W) in [0, 1] on canvases (N, 1, size, size).
+
+        Args:
+            images: of the samples.
+            draws: decide everything that is random.
+            others: images (M, 1, H, W) in uint8 or [0, 1], pieces of which are the clutter.
+            jitter: of the image itself, before it is placed: see `_jittered`. It augments training.
+
+        """
+        if jitter:
+            images = _jittered(images, draws, jitter)
+        transformation, theta = self.place(draws)
+        canvas = warp(images, theta.to(images), transformation, size=self.size)
+        return _clutter(canvas, draws, others, self.patches) if self.patches else canvas
+
+
+def rotated(draws: Draws, share: float = 1.0) -> Placed:
+    """R: rotation by U(-90°, 90°) about the centre (second-hand).
+
+    Args:
+        draws: of the angle.
+        share: the part of the canvas's width that the image spans.
+
+    """
+    matrix = _rotation(draws.uniform("angle", -90, 90)[:, 0]) / share
+    return Affine(), torch.cat((matrix, torch.zeros_like(matrix[..., :1])), 2).flatten(1)
+
+
+def rotated_scaled_translated(draws: Draws) -> Placed:
+    """RTS: rotation by U(-45°, 45°), scale U(0.7, 1.2), a random position on 42×42 (second-hand).
+
+    The position is uniform where the scaled image, before it is turned, stays on the canvas: ours,
+    since no source says more than "random".
+    """
+    canvas = 42 / IMAGE
+    scale = draws.uniform("scale", 0.7, 1.2)[..., None]  # (N, 1, 1)
+    centre = (canvas - scale) * draws.uniform("position", -1, 1, 2)[..., None]  # (N, 2, 1)
+    matrix = _rotation(draws.uniform("angle", -45, 45)[:, 0]) / scale
+    return Affine(), torch.cat((canvas * matrix, -matrix @ centre), 2).flatten(1)
+
+
+def projected(draws: Draws) -> Placed:
+    """P: scale U(0.75, 1), then each corner moved by N(0, 5 pixels) along each axis (second-hand).
+
+    Corners that are not in convex position have no picture, and are drawn anew: ours. The canvas of
+    28×28 is not confirmed.
+    """
+    square = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
+    square = square.to(draws.sample.device)
+    corners = square.repeat(len(draws.sample), 1, 1)
+    left = torch.arange(len(corners), device=square.device)
+    for attempt in range(_ATTEMPTS):
+        drawn = draws.of(left)
+        moves = drawn.normal(f"corners {attempt}", _normalised(5), 8).unflatten(1, (4, 2))
+        moved = square * drawn.uniform(f"scale {attempt}", 0.75, 1)[..., None] + moves
+        convex = _turns(moved).gt(0).all(1)
+        corners[left[convex]] = moved[convex]
+        left = left[~convex]
+        if not len(left):
+            break
+    return Projective(), _homography(corners, square)
+
+
+def elastic(draws: Draws) -> Placed:
+    """E: scale U(0.75, 1), then 4×4 points of a thin plate spline moved by N(0, 1.5 pixels).
+
+    Figures are second-hand, the canvas of 28×28 is not confirmed. The moves are of what the points
+    of the canvas read: ours.
+    """
+    spline = _spline(4, draws.sample.device)
+    points = spline.points.double()
+    scale = draws.uniform("scale", 0.75, 1)[..., None]
+    moves = draws.normal("points", _normalised(1.5), points.numel()).view(-1, *points.shape)
+    return spline, ((points + moves) / scale - points).flatten(1)
+
+
+def translated(draws: Draws) -> Placed:
+    """TC: a random position, in whole pixels, on 60×60, among six patches (second-hand).
+
+    The patches are of 6×6 pixels, from random places of random other digits. Where they overlap,
+    the brighter pixel stays: ours.
+    """
+    room = 60 - IMAGE
+    corner = draws.integers("position", 0, room + 1, 2).double()
+    move = _normalised(1) * (room / 2 - corner)
+    canvas = 60 / IMAGE
+    zero = torch.zeros_like(move[:, :1])
+    scale = torch.full_like(zero, canvas)
+    return Affine(), torch.cat((scale, zero, move[:, :1], zero, scale, move[:, 1:]), 1)
+
+
+DISTORTIONS = {
+    "R": Distortion(28, rotated),
+    "RTS": Distortion(42, rotated_scaled_translated),
+    "P": Distortion(28, projected),
+    "E": Distortion(28, elastic),
+    "TC": Distortion(60, translated, patches=6),
+}
+
+
+def _jittered(images: Tensor, draws: Draws, strength: float) -> Tensor:
+    """Bend images: 5×5 points of a thin plate spline and a small affine map, both at random.
+
+    Points are moved by N(0, 1 pixel), the identity's entries by N(0, 0.1); `strength` multiplies
+    both. A digit stays what it is (Simard, Steinkraus and Platt 2003). The result has twice the
+    resolution, so that resampling it is no blurrier than resampling the image.
+    """
+    spline = _spline(5, images.device)
+    points = spline.points.double()
+    affine = draws.normal("jitter", 0.1 * strength, 6).view(-1, 2, 3)
+    moves = draws.normal("jitter of points", _normalised(strength), points.numel())
+    moves = moves.view(-1, *points.shape) + points @ affine[..., :2].mT + affine[:, None, :, 2]
+    return warp(images, moves.flatten(1).to(images), spline, size=2 * images.shape[-1])
+
+
+def _clutter(canvas: Tensor, draws: Draws, others: Tensor, patches: int) -> Tensor:
+    height, width = canvas.shape[2:]
+    source = draws.integers("patches", 0, len(others), patches)
+    top = draws.integers("patches' top", 0, others.shape[2] - _PATCH + 1, patches)
+    left = draws.integers("patches' left", 0, others.shape[3] - _PATCH + 1, patches)
+    row = draws.integers("patches' row", 0, height - _PATCH + 1, patches)
+    column = draws.integers("patches' column", 0, width - _PATCH + 1, patches)
+    along = torch.arange(_PATCH, device=canvas.device)
+    down = along[:, None]
+    pieces = others[
+        source[..., None, None], 0, top[..., None, None] + down, left[..., None, None] + along
+    ]  # (N, patches, 6, 6)
+    if not pieces.is_floating_point():
+        pieces = pieces / 255
+    places = (row[..., None, None] + down) * width + column[..., None, None] + along
+    flat = canvas.flatten(1).scatter_reduce(
+        1, places.flatten(1), pieces.to(canvas).flatten(1), "amax"
+    )
+    return flat.view_as(canvas)
+
+
+def _normalised(pixels: float) -> float:
+    """Return a length in the normalised units of the image."""
+    return 2 * pixels / IMAGE
+
+
+def _rotation(degrees: Tensor) -> Tensor:
+    angle = degrees * (math.pi / 180)
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2)
+
+
+def _turns(corners: Tensor) -> Tensor:
+    """Return at each corner twice the area it spans with its neighbours: positive if convex."""
+    edge = corners.roll(-1, 1) - corners
+    following = edge.roll(-1, 1)
+    return edge[..., 0] * following[..., 1] - edge[..., 1] * following[..., 0]
+
+
+def _homography(corners: Tensor, images: Tensor) -> Tensor:
+    """Return the θ (N, 8) of the projective map that sends four points to four images."""
+    x, y = corners.unbind(-1)  # (N, 4)
+    u, v = images.expand_as(corners).unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    rows = torch.cat(
+        (
+            torch.stack((x, y, one, zero, zero, zero, -u * x, -u * y), -1),
+            torch.stack((zero, zero, zero, x, y, one, -v * x, -v * y), -1),
+        ),
+        1,
+    )
+    return torch.linalg.solve(rows, torch.cat((u, v), 1))
+
+
+@cache
+def _spline(points: int, device: torch.device) -> ThinPlateSpline:
+    return ThinPlateSpline(points).to(device)

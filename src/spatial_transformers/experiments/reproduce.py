@@ -1,0 +1,190 @@
+"""The paper's tables again: every cell a run of its own, in a folder named after it and its seed.
+
+<out>/R/st-cnn/affine/0 is the first seed of one cell, <out>/R/cnn/0 that of its baseline. A cell is
+claimed by a lock while it trains, so that several processes may work on one folder.
+"""
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from spatial_transformers import InputError
+
+from . import run
+from .files import read_json, whole
+from .networks import ST_MODELS
+from .recipe import Recipe
+from .registry import named
+from .table import paper_table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table of the paper.
+
+    Args:
+        row: model and transformation, as `st-cnn/affine` or `cnn`.
+        recipe: what trains it, with seed 0; it names the column, a distortion.
+        paper: the paper's test error in percent.
+
+    """
+
+    row: str
+    recipe: Recipe
+    paper: float
+
+    @property
+    def name(self) -> str:
+        """Column and row, as `R/st-cnn/affine`."""
+        return f"{self.recipe.distortion}/{self.row}"
+
+    def run(self, out: Path, seed: int) -> tuple[Recipe, Path]:
+        """Return the recipe and the folder of one run."""
+        return replace(self.recipe, seed=seed), out / self.name / str(seed)
+
+
+def cells(experiment: str, only: Sequence[str] = ()) -> list[Cell]:
+    """Return the cells of an experiment in the order in which they are trained.
+
+    Raises:
+        InputError: for a name that is no cell's, or an experiment without a table.
+
+    """
+    found = named(experiment)
+    everything = []
+    for row, errors in found.paper.items():
+        model, _, transformation = row.partition("/")
+        for distortion, error in errors.items():
+            recipe = replace(found.defaults, distortion=distortion, model=model)
+            if transformation:
+                recipe = replace(recipe, transformation=transformation)
+            everything.append(Cell(row, recipe, error))
+    known = [cell.name for cell in everything]
+    if not known:
+        raise InputError(f"{experiment} has no table in the paper; train it by `stn train`")
+    if unknown := [name for name in only if name not in known]:
+        raise InputError(f"no cell is called {', '.join(unknown)}; known: {', '.join(known)}")
+    return [cell for cell in everything if not only or cell.name in only]
+
+
+def verify(experiment: str, data: Path | None) -> None:
+    """Refuse data that are not those of the paper."""
+    check = named(experiment).verify
+    if check is not None and data is not None:
+        check(data)
+
+
+def train(
+    chosen: Sequence[Cell], out: Path, *, seeds: int, jobs: int = 1, **options: Any
+) -> Iterator[str]:
+    """Train what is not trained yet, all cells before another seed; give a line for each run.
+
+    Runs that another process has claimed are left to it.
+
+    Args:
+        chosen: the cells.
+        out: the folder of all runs.
+        seeds: runs per cell.
+        jobs: runs at a time, in as many processes; they share the processor's threads, or a GPU.
+        **options: of `run.train`.
+
+    """
+    todo = [(cell, out, seed) for seed in range(seeds) for cell in chosen]
+    if jobs == 1:
+        yield from filter(None, (_train_one(*which, **options) for which in todo))
+        return
+    threads = max(1, torch.get_num_threads() // jobs)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, spawn, torch.set_num_threads, (threads,))
+    options |= {"enable_progress_bar": False}
+    try:
+        runs = [pool.submit(_train_one, *which, **options) for which in todo]
+        with tqdm(total=len(todo), unit="run") as bar:
+            for done in as_completed(runs):
+                bar.update()
+                if line := done.result():
+                    bar.clear()
+                    yield line
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
+    recipe, folder = cell.run(out, seed)
+    with _claimed(folder) as mine:
+        if not mine:
+            return None
+        metrics = run.train(recipe, folder, resume=True, **options)
+    return f"{cell.name}, seed {seed}: {run.in_words(metrics)}"
+
+
+def finished(chosen: Sequence[Cell], out: Path) -> dict[Cell, list[dict[str, Any]]]:
+    """Return the metrics of the finished runs, by cell and in the order of seeds.
+
+    Raises:
+        InputError: if one was trained by another recipe, naming the difference.
+
+    """
+    found = {}
+    for cell in chosen:
+        seeds = sorted(int(p.parent.name) for p in out.glob(f"{cell.name}/*/metrics.json"))
+        runs = [cell.run(out, seed) for seed in seeds]
+        for recipe, folder in runs:
+            run.refuse_another(recipe, folder)
+        found[cell] = [read_json(folder / "metrics.json") for _, folder in runs]
+    return found
+
+
+def check(
+    chosen: Sequence[Cell], out: Path, *, data: Path | None, **trainer: Any
+) -> Iterator[tuple[str, float, float]]:
+    """Score the weights that are in `out` again; give name, error as printed, and error found."""
+    for cell, metrics in finished(chosen, out).items():
+        for facts in metrics:
+            _, folder = cell.run(out, facts["recipe"]["seed"])
+            if (folder / "model.safetensors").is_file():
+                again = run.evaluate(folder, data=data, **trainer)
+                yield str(folder.relative_to(out)), facts["test_error"], again["test_error"]
+
+
+def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
+    """Write the table and the pictures that are not there yet, and return the table.
+
+    `table.md` is in `out`; each first seed with a spatial transformer has `picture.png`, what it
+    does, and `alignment.gif`, how it learned that.
+    """
+    found = finished(chosen, out)
+    table = paper_table({cell.name: (cell.paper, runs) for cell, runs in found.items()})
+    with whole(out / "table.md") as temporary:
+        temporary.write_text(table + "\n")
+    for cell in (cell for cell, runs in found.items() if runs and cell.recipe.model in ST_MODELS):
+        _, folder = cell.run(out, 0)
+        for name, draw in (("picture.png", run.show), ("alignment.gif", run.film)):
+            if (folder / "poses.safetensors").is_file() and not (folder / name).is_file():
+                draw(folder, folder / name, data=data)
+    return table
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[bool]:
+    """Give whether this process has the folder to itself, while the block lasts.
+
+    Of the processes that train one network together, the first one has it for all.
+    """
+    if not run.is_first_process():
+        yield True
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield True
+    except Timeout:
+        yield False

@@ -80,10 +80,10 @@ def test_table_and_pictures(results, data, capsys):
     assert table == capsys.readouterr().out
     error = json.loads((results / "TC/cnn/0/metrics.json").read_text())["test_error"]
     assert f"| TC/cnn | 3.5 | {error:.2f} | {error - 3.5:+.2f} (void) | – | 1 |" in table
-    for name in ("picture.png", "alignment.gif"):
-        with Image.open(results / "TC/st-cnn/affine/0" / name) as picture:
+    for name in ("bars.png", "TC/st-cnn/affine/0/picture.png", "TC/st-cnn/affine/0/alignment.gif"):
+        with Image.open(results / name) as picture:
             picture.verify()
-        assert not (results / "TC/cnn/0" / name).exists()
+    assert not (results / "TC/cnn/0/picture.png").exists()
 
 
 def test_finished_runs_are_not_repeated(results, data):
@@ -129,6 +129,7 @@ def test_a_claimed_run_is_left_alone(data, tmp_path):
         (["--only", "R/vit"], "no cell is called R/vit; known: R/st-cnn/affine, RTS/"),
         (["--seeds", "0"], "--seeds 0 --jobs 1 were asked for"),
         (["--only", "R/cnn"], "needs --data"),
+        (["--devices", "2", "--jobs", "2"], "--jobs and --devices were asked for together"),
     ],
 )
 def test_refusals(tmp_path, capsys, options, reason):

@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = _EXTRA.format("onnx" if error.name in _ONNX else "experiments")
         return _refuse(args.command, f"needs the package {error.name!r}: {extra}", 2)
     except KeyboardInterrupt:
-        return _refuse(args.command, "interrupted; a run continues with --resume", 130)
+        return _refuse(
+            args.command, "interrupted; the same command continues, `stn train` with --resume", 130
+        )
 
 
 def _refuse(command: str, reason: str, status: int) -> int:

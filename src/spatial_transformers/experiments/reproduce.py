@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from . import run
+from . import bars, run
 from .files import read_json, whole
 from .networks import ST_MODELS
 from .recipe import Recipe
@@ -87,7 +87,7 @@ def train(
 ) -> Iterator[str]:
     """Train what is not trained yet, all cells before another seed; give a line for each run.
 
-    Runs that another process has claimed are left to it.
+    Runs that another command has claimed are left to it.
 
     Args:
         chosen: the cells.
@@ -96,7 +96,13 @@ def train(
         jobs: runs at a time, in as many processes; they share the processor's threads, or a GPU.
         **options: of `run.train`.
 
+    Raises:
+        InputError: if processes that share each batch (`strategy`) are to run side by side, or
+            find a run claimed.
+
     """
+    if jobs > 1 and "strategy" in options:
+        raise InputError("--jobs and --devices were asked for together; give one of them")
     todo = [(cell, out, seed) for seed in range(seeds) for cell in chosen]
     if jobs == 1:
         yield from filter(None, (_train_one(*which, **options) for which in todo))
@@ -120,6 +126,8 @@ def train(
 def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
     recipe, folder = cell.run(out, seed)
     with _claimed(folder) as mine:
+        if not mine and "strategy" in options:
+            raise InputError(f"{folder}: another command trains it; wait, or ask --only for others")
         if not mine:
             return None
         metrics = run.train(recipe, folder, resume=True, **options)
@@ -135,7 +143,8 @@ def finished(chosen: Sequence[Cell], out: Path) -> dict[Cell, list[dict[str, Any
     """
     found = {}
     for cell in chosen:
-        seeds = sorted(int(p.parent.name) for p in out.glob(f"{cell.name}/*/metrics.json"))
+        folders = (path.parent.name for path in out.glob(f"{cell.name}/*/metrics.json"))
+        seeds = sorted(int(name) for name in folders if name.isdecimal())
         runs = [cell.run(out, seed) for seed in seeds]
         for recipe, folder in runs:
             run.refuse_another(recipe, folder)
@@ -156,13 +165,15 @@ def check(
 
 
 def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
-    """Write the table and the pictures that are not there yet, and return the table.
+    """Write table, bars and the pictures that are not there yet, and return the table.
 
-    `table.md` is in `out`; each first seed with a spatial transformer has `picture.png`, what it
-    does, and `alignment.gif`, how it learned that.
+    `table.md` and `bars.png` are in `out`; each first seed with a spatial transformer has
+    `picture.png`, what it does, and `alignment.gif`, how it learned that.
     """
     found = finished(chosen, out)
-    table = paper_table({cell.name: (cell.paper, runs) for cell, runs in found.items()})
+    errors = {cell.name: (cell.paper, runs) for cell, runs in found.items()}
+    bars.draw(errors, out / "bars.png")
+    table = paper_table(errors)
     with whole(out / "table.md") as temporary:
         temporary.write_text(table + "\n")
     for cell in (cell for cell, runs in found.items() if runs and cell.recipe.model in ST_MODELS):

@@ -26,11 +26,13 @@ def test_parameters_of_the_paper_s_cnn():
 @pytest.mark.parametrize("transformation", FAMILIES)
 def test_matched_size(name, transformation):
     experiment = EXPERIMENTS[name]
-    facts = {"view": experiment.view, "classes": 10, "budget": experiment.budget}
-    for size in {distortion.size for distortion in experiment.distortions.values()}:
+    sizes = {distortion.size for distortion in experiment.distortions.values()}
+    assert sizes == set(experiment.budget)
+    for size, budget in experiment.budget.items():
         for model in MODELS:
+            facts = {"view": experiment.view, "classes": 10, "budget": budget}
             network = build(model, transformation, size=size, **facts)
-            assert 0.96 * experiment.budget < count_parameters(network) <= experiment.budget
+            assert 0.96 * budget < count_parameters(network) <= budget
             logits, theta = network(torch.rand(2, 1, size, size))
             assert logits.shape == (2, 10)
             assert (theta is None) == (not model.startswith("st-"))

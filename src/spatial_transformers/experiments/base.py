@@ -15,7 +15,7 @@ class Experiment:
 
     Args:
         classes: how many there are.
-        budget: parameters of every network, at most.
+        budget: parameters of every network, at most, by the size of the canvas.
         view: height and width in pixels of what a spatial transformer gives to the classifier.
         distortions: of its images, by the paper's names.
         repeats: fixed distortions scored per test image.
@@ -30,7 +30,7 @@ class Experiment:
     """
 
     classes: int
-    budget: int
+    budget: Mapping[int, int]
     view: int
     distortions: dict[str, Distortion]
     repeats: int

@@ -221,13 +221,14 @@ def _data(experiment: Experiment, recipe: Recipe, data: Path | None) -> Distorte
 
 
 def _network(experiment: Experiment, recipe: Recipe) -> Network:
+    size = experiment.distortions[recipe.distortion].size
     return build(
         recipe.model,
         recipe.transformation,
-        size=experiment.distortions[recipe.distortion].size,
+        size=size,
         view=experiment.view,
         classes=experiment.classes,
-        budget=experiment.budget,
+        budget=experiment.budget[size],
     )
 
 

@@ -15,7 +15,7 @@ from .mnist import write_mnist
 
 CELLS = "TC/cnn", "TC/st-cnn/affine"
 NAME = "distorted-mnist"
-SHORT = {"epochs": 1, "batch_size": 16}
+SHORT = {"epochs": 1, "batch_size": 16, "precision": "32-true"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -150,7 +150,7 @@ def test_results_of_another_recipe(results, data, monkeypatch, capsys):
     monkeypatch.setitem(registry.EXPERIMENTS, NAME, other)
     for options in (["--table"], ["--data", data], ["--check"]):
         assert stn(results, *options, "--only", "TC/cnn") == 2
-        assert "another recipe (lr: 0.003 → 0.001)" in capsys.readouterr().err
+        assert "another recipe (lr: 0.002 → 0.001)" in capsys.readouterr().err
 
 
 def test_only_the_real_mnist_is_compared(data):

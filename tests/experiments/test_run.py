@@ -151,7 +151,7 @@ def test_weights_of_another_model(short, tmp_path):
         ({"epochs": 0}, "epochs 0"),
         ({"precision": "8-bit"}, "precision '8-bit' .* 32-true"),
         ({"jitter": -1.0}, "jitter -1.0"),
-        ({"averaging": 1.0}, "averaging 1.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing 1.0"),
         ({"batch_size": 2000}, "batches of 2000 were asked for, of 1197 images"),
     ],
 )

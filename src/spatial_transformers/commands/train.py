@@ -32,7 +32,6 @@ _RECIPE = {
     "weight_decay": (float, "of AdamW"),
     "label_smoothing": (float, "share of every label that is spread over all classes"),
     "jitter": (float, "strength of random bends of the training images"),
-    "averaging": (float, "of weights over the last steps, as 0.999; 0: none"),
     "precision": (str, "32-true, 64-true, 16-mixed or bf16-mixed"),
     "seed": (int, "of weights, order and distortions"),
 }

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .networks import Network
 from .pose import summarise
@@ -27,9 +26,6 @@ class Classifier(LightningModule):
         super().__init__()
         self.network = network
         self.recipe = recipe
-        average = get_ema_multi_avg_fn(recipe.averaging)
-        self.average = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
-        self.average.requires_grad_(False)
         self.shown = shown  # images whose θ is kept during training
         self.poses: dict[int, Tensor] = {}  # by the number of steps
         self._wrong: list[Tensor] = []
@@ -39,11 +35,6 @@ class Classifier(LightningModule):
         self.test_error = float("nan")  # %
         self.seconds = 0.0  # of training, interruptions taken out
         self._started = 0.0
-
-    @property
-    def scored(self) -> Network:
-        """The network that is scored and kept: the average, if the recipe asks for one."""
-        return self.average.module if self.recipe.averaging else self.network  # type: ignore[return-value]
 
     def on_fit_start(self) -> None:
         """Start the clock."""
@@ -63,9 +54,7 @@ class Classifier(LightningModule):
             self._keep_poses()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Take the new weights into the average, and keep what there is to show."""
-        if self.recipe.averaging:
-            self.average.update_parameters(self.network)
+        """Keep what there is to show."""
         if self.global_step in _FRAMES:
             self._keep_poses()
 
@@ -134,15 +123,13 @@ class Classifier(LightningModule):
         """Keep θ of the images that are shown, as the network would predict it now."""
         if self.shown is not None and self.network.transformer is not None:
             self.network.eval()  # batches in training would count for its statistics
-            localisation = self.network.transformer.localisation
-            self.poses[self.global_step] = localisation(
-                self.shown.to(self.device).to(self.dtype)
-            ).cpu()
+            shown = self.shown.to(self.device).to(self.dtype)
+            self.poses[self.global_step] = self.network.transformer.localisation(shown).cpu()
             self.network.train()
 
     def _score(self, batch: tuple[Tensor, Tensor]) -> None:
         images, labels = batch
-        logits, theta = self.scored(images.to(self.dtype))
+        logits, theta = self.network(images.to(self.dtype))
         self._wrong.append(logits.argmax(1) != labels)
         if theta is not None:
             self._thetas.append(theta.cpu())

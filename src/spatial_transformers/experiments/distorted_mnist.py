@@ -63,7 +63,15 @@ EXPERIMENT = Experiment(
     distortions=DISTORTIONS,
     repeats=1,
     load=load,
-    defaults=Recipe("distorted-mnist", "R"),
+    defaults=Recipe(
+        "distorted-mnist",
+        "R",
+        epochs=60,
+        batch_size=128,
+        lr=2e-3,
+        label_smoothing=0.05,
+        precision="bf16-mixed",
+    ),
     paper=PAPER,
     verify=verify,
 )

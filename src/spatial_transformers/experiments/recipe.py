@@ -23,8 +23,6 @@ class Recipe:
         weight_decay: of AdamW.
         label_smoothing: share of every label that is spread over all classes.
         jitter: strength of random bends of the training images before they are distorted.
-        averaging: the network that is scored averages the weights of the last steps, each newer
-            one by 1 - averaging; 0: none are averaged.
         precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….
         seed: of weights, order and distortions.
 
@@ -42,7 +40,6 @@ class Recipe:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     jitter: float = 0.0
-    averaging: float = 0.0
     precision: str = "32-true"
     seed: int = 0
 

@@ -106,7 +106,7 @@ def train(
     }
     if runner.is_global_zero:
         with whole(out / "model.safetensors") as temporary:
-            weights = classifier.scored.state_dict().items()
+            weights = classifier.network.state_dict().items()
             temporary.write_bytes(save({name: value.contiguous() for name, value in weights}))
         if classifier.poses:
             poses = torch.tensor([*classifier.poses]), torch.stack([*classifier.poses.values()])

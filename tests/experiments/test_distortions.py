@@ -20,12 +20,13 @@ from spatial_transformers.experiments.data.draws import Draws
 PIXEL = 2 / 28  # in normalised units
 
 
-class Given:
+class Given(Draws):
     """Draws that are given: {purpose: numbers}; all others are in the middle of their range."""
 
     def __init__(self, count=1, **numbers):
-        self.numbers = {key.replace("_", " "): value for key, value in numbers.items()}
-        self.sample = torch.arange(count)
+        super().__init__(0, 0, torch.arange(count))
+        given = {key.replace("_", " "): value for key, value in numbers.items()}
+        object.__setattr__(self, "numbers", given)  # Draws are frozen
 
     def uniform(self, purpose, low, high, count=1):
         given = self.numbers.get(purpose, [(low + high) / 2] * count)

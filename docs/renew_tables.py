@@ -5,23 +5,31 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
-from spatial_transformers.benchmarks.tables import renewed
+from spatial_transformers.benchmarks.tables import TABLES, renewed
+from spatial_transformers.experiments import reproduce
+from spatial_transformers.experiments.table import details, overview
 
 DOCS = Path(__file__).parent
+RESULTS = DOCS / "results"
 
 
-def read(name: str) -> Any:
-    """Return the results of that name."""
-    return json.loads((DOCS / "results" / f"{name}.json").read_text())
+def table(results: str, name: str) -> str:
+    """Return a table of measurements, or of an experiment's cells: all, or those of one model."""
+    if not (RESULTS / results).is_dir():
+        return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
+    cells = reproduce.cells(results)
+    if name == "details":
+        return details(reproduce.finished(cells, RESULTS / results))
+    shown = [cell for cell in cells if name in ("overview", cell.recipe.model)]
+    return overview(reproduce.finished(shown, RESULTS / results))
 
 
 def main() -> None:
     """Write every page that has changed."""
-    for page in DOCS.rglob("*.md"):
+    for page in (DOCS.parent / "README.md", *DOCS.rglob("*.md")):
         before = page.read_text()
-        if (after := renewed(before, read)) != before:
+        if (after := renewed(before, table)) != before:
             page.write_text(after)
             print(page)
 

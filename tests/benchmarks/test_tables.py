@@ -6,7 +6,7 @@ import pytest
 
 from spatial_transformers.benchmarks.measure import Found
 from spatial_transformers.benchmarks.progress import Progress
-from spatial_transformers.benchmarks.tables import lines, renewed
+from spatial_transformers.benchmarks.tables import TABLES, lines, renewed
 
 
 def row(**changes):
@@ -48,21 +48,26 @@ def test_lines():
     assert missing == "x, forward: gone is absent: no"
 
 
+def table(results, name):
+    assert results == "some"
+    return TABLES[name](FOUND)
+
+
 def test_tables_of_a_page_are_made_anew():
     page = "a\n<!-- table: some sizes -->\nold\n<!-- end -->\nb\n"
-    again = renewed(page, lambda name: {"some": FOUND}[name])
+    again = renewed(page, table)
     start, head, _, *body, end, last, _ = again.split("\n")[1:]
     assert (start, end, last) == ("<!-- table: some sizes -->", "<!-- end -->", "b")
     assert head.startswith("| case | rival | forward: ours ms | forward: rival ms | forward: ratio")
     assert body == ["| `size-1x1x8x8` | slow | 0.5 | 2.0 | 4.0 | 5.0 | 1.0 | 2.0 | 2.0 | 10 |"]
-    assert renewed(again, {"some": FOUND}.__getitem__) == again
+    assert renewed(again, table) == again
 
 
 def test_missing_figures_are_dashes():
     page = "<!-- table: some shapes-memory -->\n<!-- end -->"
-    *_, last, _ = renewed(page, lambda name: FOUND).split("\n")
+    *_, last, _ = renewed(page, table).split("\n")
     assert last == "| `affine-8x3x224x224` | slow | 12 | – | – | – |"
-    two = renewed(f"{page}\ntext\n{page}", lambda name: FOUND)
+    two = renewed(f"{page}\ntext\n{page}", table)
     assert two.count("| slow |") == 2
     assert "\ntext\n" in two
 

@@ -22,6 +22,15 @@ def test_parameters_of_the_paper_s_cnn():
         assert weights + 64 + 64 + 10 == expected
 
 
+def test_budget_of_distorted_mnist():
+    """It is the CNN's of 64 filters, to the last one."""
+    experiment = EXPERIMENTS["distorted-mnist"]
+    for size, budget in experiment.budget.items():
+        network = build("cnn", "affine", size=size, view=28, classes=10, budget=budget)
+        assert network.classifier[0].out_channels == 64
+        assert count_parameters(network) == budget
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("transformation", FAMILIES)
 def test_matched_size(name, transformation):

@@ -25,11 +25,17 @@ OPTIONS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """MNIST's layout with as many training images as there are steps, and a run of one process."""
+    """MNIST's layout with as many training images as there are steps."""
     folder = tmp_path_factory.mktemp("processes")
     write_mnist(folder / "mnist", train=STEPS * BATCH * 6 // 5)
-    finish(start(folder, "one"))
     return folder
+
+
+@pytest.fixture(scope="module", params=["st-cnn", "st-fcn"])
+def model(request, folder):
+    """A model, of which `folder` holds a run of one process."""
+    finish(start(folder, f"{request.param} one", "--model", request.param))
+    return request.param
 
 
 def start(folder, out, *options, launcher=()):
@@ -52,9 +58,10 @@ def finish(*processes):
         assert process.returncode == 0, output[-3000:]
 
 
-def require_as_one_process(folder, out):
+def require_as_one_process(folder, model, out):
     """Every parameter and statistic agrees."""
-    due, found = (load_file(folder / run / "model.safetensors") for run in ("one", out))
+    runs = (folder / f"{model} one", folder / out)
+    due, found = (load_file(run / "model.safetensors") for run in runs)
     assert due.keys() == found.keys()
     for name, value in due.items():
         difference = (found[name] - value).double().norm() / value.double().norm().clamp(min=1e-9)
@@ -62,12 +69,12 @@ def require_as_one_process(folder, out):
     assert json.loads((folder / out / "metrics.json").read_text())["made"]["processes"] == 2
 
 
-def test_two_processes(folder):
-    finish(start(folder, "two", "--devices", "2"))
-    require_as_one_process(folder, "two")
+def test_two_processes(folder, model):
+    finish(start(folder, f"{model} two", "--model", model, "--devices", "2"))
+    require_as_one_process(folder, model, f"{model} two")
 
 
-def test_two_nodes(folder):
+def test_two_nodes(folder, model):
     """`torchrun` on two addresses of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -77,6 +84,7 @@ def test_two_nodes(folder):
         where = f"--node-rank={rank}", f"--local-addr=127.0.0.{rank + 1}"
         master = "--master-addr=127.0.0.1", f"--master-port={port}"
         launcher = "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"
-        nodes.append(start(folder, "nodes", launcher=(*launcher, *where, *master)))
+        launcher += *where, *master
+        nodes.append(start(folder, f"{model} nodes", "--model", model, launcher=launcher))
     finish(*nodes)
-    require_as_one_process(folder, "nodes")
+    require_as_one_process(folder, model, f"{model} nodes")

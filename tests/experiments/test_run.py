@@ -62,6 +62,15 @@ def test_same_seed_same_numbers(short, tmp_path):
     assert other["validation_errors"] != metrics["validation_errors"]
 
 
+def test_held_out_images(tmp_path):
+    """They train where the recipe says so: a batch of all images is more than the rest of them."""
+    recipe = defaults("rotated-digits", epochs=1, batch_size=1197 + 150)
+    with pytest.raises(InputError, match="1197 images"):
+        train(recipe, tmp_path / "held out")
+    metrics = train(replace(recipe, hold_out=False), tmp_path / "all")
+    assert len(metrics["validation_errors"]) == 1
+
+
 def test_theta_is_logged_each_epoch(short):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -30,17 +30,18 @@ def _line(row: Row) -> str:
     )
 
 
-def renewed(page: str, read: Callable[[str], Mapping[str, Any]]) -> str:
-    """Return a page with each table between its marks made anew from the results it names.
+def renewed(page: str, table: Callable[[str, str], str]) -> str:
+    """Return a page with what is between marks made anew.
 
-    Marks are `<!-- table: RESULTS NAME -->` and `<!-- end -->`; `read` gives the results.
+    Marks are `<!-- table: RESULTS NAME -->` and `<!-- end -->`; `table` gives the table of that
+    name from those results.
     """
 
-    def table(match: re.Match[str]) -> str:
+    def marked(match: re.Match[str]) -> str:
         start, results, name, end = match.groups()
-        return f"{start}{TABLES[name](read(results))}\n{end}"
+        return f"{start}{table(results, name)}\n{end}"
 
-    return _MARKED.sub(table, page)
+    return _MARKED.sub(marked, page)
 
 
 def _where(found: Mapping[str, Any]) -> str:

@@ -32,6 +32,7 @@ _RECIPE = {
     "weight_decay": (float, "of AdamW"),
     "label_smoothing": (float, "share of every label that is spread over all classes"),
     "jitter": (float, "strength of random bends of the training images"),
+    "hold_out": (bool, "leave the validation images out of training"),
     "precision": (str, "32-true, 64-true, 16-mixed or bf16-mixed"),
     "seed": (int, "of weights, order and distortions"),
 }
@@ -41,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the recipe's options and Lightning's."""
     parser.add_argument("experiment", help="rotated-digits (embedded) or distorted-mnist")
     for name, (kind, text) in _RECIPE.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+        how: Any = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")

@@ -1,18 +1,17 @@
 """Test errors as bars, the paper's as a mark on each: a panel per distortion, a bar per network."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from .files import whole
+from .table import Cells
 
 _OURS, _PAPER, _PLAIN = "#2e6f95", "#d1495b", "#9aa5ab"
 
 
-def draw(cells: Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]], path: Path) -> None:
+def draw(cells: Cells, path: Path) -> None:
     """Write a PNG of the cells (`R/st-cnn/affine`): the paper's error and our runs' metrics."""
     panels: dict[str, list[tuple[str, float, list[float]]]] = {}
     for name, (paper, runs) in cells.items():

@@ -23,6 +23,8 @@ class Recipe:
         weight_decay: of AdamW.
         label_smoothing: share of every label that is spread over all classes.
         jitter: strength of random bends of the training images before they are distorted.
+        hold_out: leave the validation images out of training, so that they can guide choices; once
+            these are made, training on all is better, and validation tells how it goes, no more.
         precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….
         seed: of weights, order and distortions.
 
@@ -40,6 +42,7 @@ class Recipe:
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
     jitter: float = 0.0
+    hold_out: bool = True
     precision: str = "32-true"
     seed: int = 0
 
@@ -60,9 +63,10 @@ class Recipe:
             found = set(facts) if isinstance(facts, dict) else set()
             odd = ", ".join(sorted(set(known) ^ found))
             raise InputError(f"{source}: not a recipe of this version (differs in: {odd})")
-        kinds = {str: str, int: int, float: (int, float)}
+        kinds = {str: str, bool: bool, int: int, float: (int, float)}
         for name, kind in known.items():
-            if not isinstance(facts[name], kinds[kind]) or isinstance(facts[name], bool):  # type: ignore[index]
+            fits = isinstance(facts[name], kinds[kind])  # type: ignore[index]
+            if not fits or (isinstance(facts[name], bool) and kind is not bool):
                 raise InputError(f"{source}: {name} is {facts[name]!r}; it must be a {kind}")
         return cls(**facts)
 

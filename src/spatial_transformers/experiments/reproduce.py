@@ -23,7 +23,7 @@ from .files import read_json, whole
 from .networks import ST_MODELS
 from .recipe import Recipe
 from .registry import named
-from .table import paper_table
+from .table import Cells, details, overview
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,8 @@ def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
     return f"{cell.name}, seed {seed}: {run.in_words(metrics)}"
 
 
-def finished(chosen: Sequence[Cell], out: Path) -> dict[Cell, list[dict[str, Any]]]:
-    """Return the metrics of the finished runs, by cell and in the order of seeds.
+def finished(chosen: Sequence[Cell], out: Path) -> Cells:
+    """Return the paper's errors and the metrics of finished runs, by cell, in the order of seeds.
 
     Raises:
         InputError: if one was trained by another recipe, naming the difference.
@@ -148,7 +148,8 @@ def finished(chosen: Sequence[Cell], out: Path) -> dict[Cell, list[dict[str, Any
         runs = [cell.run(out, seed) for seed in seeds]
         for recipe, folder in runs:
             run.refuse_another(recipe, folder)
-        found[cell] = [read_json(folder / "metrics.json") for _, folder in runs]
+        metrics = [read_json(folder / "metrics.json") for _, folder in runs]
+        found[cell.name] = (cell.paper, metrics)
     return found
 
 
@@ -156,8 +157,9 @@ def check(
     chosen: Sequence[Cell], out: Path, *, data: Path | None, **trainer: Any
 ) -> Iterator[tuple[str, float, float]]:
     """Score the weights that are in `out` again; give name, error as printed, and error found."""
-    for cell, metrics in finished(chosen, out).items():
-        for facts in metrics:
+    found = finished(chosen, out)
+    for cell in chosen:
+        for facts in found[cell.name][1]:
             _, folder = cell.run(out, facts["recipe"]["seed"])
             if (folder / "model.safetensors").is_file():
                 again = run.evaluate(folder, data=data, **trainer)
@@ -171,12 +173,11 @@ def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
     `picture.png`, what it does, and `alignment.gif`, how it learned that.
     """
     found = finished(chosen, out)
-    errors = {cell.name: (cell.paper, runs) for cell, runs in found.items()}
-    bars.draw(errors, out / "bars.png")
-    table = paper_table(errors)
+    bars.draw(found, out / "bars.png")
+    table = f"{overview(found)}\n\n{details(found)}"
     with whole(out / "table.md") as temporary:
         temporary.write_text(table + "\n")
-    for cell in (cell for cell, runs in found.items() if runs and cell.recipe.model in ST_MODELS):
+    for cell in (cell for cell in chosen if cell.recipe.model in ST_MODELS):
         _, folder = cell.run(out, 0)
         for name, draw in (("picture.png", run.show), ("alignment.gif", run.film)):
             if (folder / "poses.safetensors").is_file() and not (folder / name).is_file():

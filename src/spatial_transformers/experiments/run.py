@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ctypes import CDLL
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,8 @@ def _data(experiment: Experiment, recipe: Recipe, data: Path | None) -> Distorte
             f"{data}: a label of {int(labels.max())} was found; {recipe.experiment} has the "
             f"classes 0 to {experiment.classes - 1}"
         )
+    if not recipe.hold_out:
+        splits = replace(splits, train=splits.train + splits.validation)
     return DistortedImages(
         splits,
         experiment.distortions[recipe.distortion],

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+#: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
+Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
+
 
 def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Return a row per model, from the metrics of its runs.
@@ -27,7 +30,30 @@ def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return "\n".join(rows)
 
 
-def paper_table(cells: Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]) -> str:
+def overview(cells: Cells) -> str:
+    """Return a row per network and a column per distortion: our mean error, and the paper's.
+
+    Example:
+        >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
+        >>> print(overview({"R/cnn": (1.2, []), "R/st-cnn": (0.7, runs), "E/st-cnn": (1.1, runs)}))
+        | ours (the paper's), % | R | E |
+        | --- | ---: | ---: |
+        | cnn | – (1.2) |  |
+        | st-cnn | 0.55 (0.7) | 0.55 (1.1) |
+
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for name, (paper, runs) in cells.items():
+        column, _, row = name.partition("/")
+        ours = f"{mean(metrics['test_error'] for metrics in runs):.2f}" if runs else "–"
+        rows.setdefault(row, {})[column] = f"{ours} ({paper})"
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [("ours (the paper's), %", *columns), ("---", *("---:" for _ in columns))]
+    lines += [(row, *(found.get(column, "") for column in columns)) for row, found in rows.items()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def details(cells: Cells) -> str:
     """Return a row per cell: the paper's error, and the metrics of our runs if there are any.
 
     Where a network without a spatial transformer is worse than the paper's, the comparison with it
@@ -35,7 +61,7 @@ def paper_table(cells: Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]) 
 
     Example:
         >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
-        >>> print(paper_table({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, runs)}))
+        >>> print(details({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, runs)}))
         | cell | paper (%) | ours (%) | difference | spread | seeds | parameters |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: |
         | R/cnn | 1.2 | – | – | – | 0 | – |

@@ -30,6 +30,10 @@ class Images:
         """Return the number of images."""
         return len(self.labels)
 
+    def __add__(self, more: "Images") -> "Images":
+        """Return these images, then more of the same size."""
+        return Images(torch.cat((self.images, more.images)), torch.cat((self.labels, more.labels)))
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -7,23 +7,29 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class BatchNorm(nn.BatchNorm2d):
-    """`nn.BatchNorm2d` that is the same for any number of processes with equal shares."""
+class BatchNorm(_BatchNorm):
+    """Batch normalisation that is the same for any number of processes with equal shares."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (N, C, H, W)."""
+        """Normalise (N, C) or (N, C, H, W)."""
         if not (self.training and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
         x = input.to(self.weight.dtype)
         count = dist.get_world_size() * x.numel() / x.shape[1]
-        mean = all_reduce(x.sum((0, 2, 3))) / count
-        centred = x - mean[:, None, None]
-        variance = all_reduce(centred.square().sum((0, 2, 3))) / count
+        across = [axis for axis in range(x.dim()) if axis != 1]
+        per_channel = (-1,) + (1,) * (x.dim() - 2)
+        mean = all_reduce(x.sum(across)) / count
+        centred = x - mean.view(per_channel)
+        variance = all_reduce(centred.square().sum(across)) / count
         self._remember(mean, variance * (count / (count - 1)))
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
+        return (centred * scale.view(per_channel) + self.bias.view(per_channel)).to(input.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Take any number of axes behind the channels."""
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
@@ -39,5 +45,5 @@ def share_batches(network: nn.Module) -> None:
     """Let every batch normalisation of a network be the one above."""
     for module in network.modules():
         for name, child in module.named_children():
-            if type(child) is nn.BatchNorm2d:
+            if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):
                 setattr(module, name, BatchNorm(child.num_features))

@@ -1,4 +1,4 @@
-"""The paper's FCN (appendix A.4): two hidden layers."""
+"""The paper's FCN (appendix A.4): two hidden layers. Ours normalises each batch behind them."""
 
 from torch import nn
 
@@ -9,9 +9,11 @@ class FCN(nn.Sequential):
     def __init__(self, size: int, width: int, classes: int):
         super().__init__(
             nn.Flatten(),
-            nn.Linear(size * size, width),
+            nn.Linear(size * size, width, bias=False),
+            nn.BatchNorm1d(width),
             nn.ReLU(),
-            nn.Linear(width, width),
+            nn.Linear(width, width, bias=False),
+            nn.BatchNorm1d(width),
             nn.ReLU(),
             nn.Linear(width, classes),
         )

@@ -26,6 +26,7 @@ NETWORKS = {
     "cnn": LocalisationCNN,
     "cnn-norm": partial(LocalisationCNN, batch_norm=True),
     "fcn": LocalisationFCN,
+    "fcn-norm": partial(LocalisationFCN, batch_norm=True),
 }
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 dimensions = pytest.mark.parametrize("ndim", [2, 3])
@@ -41,8 +42,12 @@ def _alive(network, ndim=2, **options):
     return network(Affine(ndim), in_channels=2, perturbation=0.5, **options).eval()
 
 
+def _is_fcn(network):
+    return getattr(network, "func", network) is LocalisationFCN
+
+
 def _narrow(network):
-    return {"hidden": (5,)} if network is LocalisationFCN else {"filters": 3, "hidden": 5}
+    return {"hidden": (5,)} if _is_fcn(network) else {"filters": 3, "hidden": 5}
 
 
 def _shapes(module):
@@ -84,9 +89,7 @@ def test_any_input_size_in_2d(network, n):
 @networks
 @pytest.mark.parametrize("n", [2, 3, 7, 13, 14, 15, 24, 32])
 def test_any_input_size_in_3d(network, n):
-    module = _alive(
-        network, 3, input_size=n, **({} if network is LocalisationFCN else {"filters": 4})
-    )
+    module = _alive(network, 3, input_size=n, **({} if _is_fcn(network) else {"filters": 4}))
     image = torch.randn(1, 2, 9, 12, 10)
     assert module(image).shape == (1, 12)
     assert_identical(module(image), module(resize(image, (n, n, n))))
@@ -195,8 +198,9 @@ def test_below_14_pixels_convolutions_keep_the_size(size, padding):
 
 
 @dimensions
-def test_batch_norm_is_state_that_travels(ndim):
-    module, other = (_alive(NETWORKS["cnn-norm"], ndim) for _ in range(2))
+@pytest.mark.parametrize("name", ["cnn-norm", "fcn-norm"])
+def test_batch_norm_is_state_that_travels(name, ndim):
+    module, other = (_alive(NETWORKS[name], ndim) for _ in range(2))
     image = torch.randn(4, 2, *[20] * ndim)
     before = module(image)
     module.train()(image * 3 + 1)

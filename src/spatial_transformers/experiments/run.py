@@ -103,7 +103,11 @@ def train(
         "recipe": recipe.as_json(),
         **_score(runner, classifier, images),
         "validation_errors": classifier.errors,
-        "made": {**made, "seconds": round(classifier.seconds, 1)},
+        "made": {
+            **made,
+            "seconds": round(classifier.seconds, 3),
+            "distorting": round(images.seconds, 3),
+        },
     }
     if runner.is_global_zero:
         with whole(out / "model.safetensors") as temporary:

@@ -1,6 +1,7 @@
 """Fully connected localisation network, the paper's for ST-FCN: three layers of 32, then θ."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,12 +15,15 @@ from .resize import fixed_size, resize
 class LocalisationFCN(nn.Module):
     """Fully connected layers on the resized image (section 3.1).
 
+    Batch normalisation is not the paper's; with it the network aligns better.
+
     Args:
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
         input_size: the image is first resized to it, antialiased, so that parameters do not depend
             on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given.
         hidden: widths of the hidden layers.
+        batch_norm: normalise after each hidden layer.
         perturbation: see `RegressionHead`.
         device: of the parameters.
         dtype: of the parameters.
@@ -41,6 +45,7 @@ class LocalisationFCN(nn.Module):
         in_channels: int,
         input_size: Size | None = None,
         hidden: Sequence[int] = (32, 32, 32),
+        batch_norm: bool = False,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -50,14 +55,14 @@ class LocalisationFCN(nn.Module):
         features = in_channels
         for n in self.input_size:
             features *= n
+        factory: Any = {"device": device, "dtype": dtype}
         layers: list[nn.Module] = [nn.Flatten()]
         for width in hidden:
-            layers += [nn.Linear(features, width, device=device, dtype=dtype), nn.ReLU()]
+            norm = [nn.BatchNorm1d(width, **factory)] if batch_norm else []
+            layers += [nn.Linear(features, width, **factory), *norm, nn.ReLU()]
             features = width
         self.body = nn.Sequential(*layers)
-        self.head = RegressionHead(
-            features, transformation, perturbation=perturbation, device=device, dtype=dtype
-        )
+        self.head = RegressionHead(features, transformation, perturbation=perturbation, **factory)
 
     def forward(self, image: Image) -> Theta:
         """Return θ (N, P) of images (N, C, *any size)."""

@@ -1,5 +1,6 @@
 """Images in memory, served in batches and distorted on the device that trains."""
 
+import time
 from dataclasses import dataclass, fields
 
 import torch
@@ -85,6 +86,7 @@ class DistortedImages(LightningDataModule):
         self.seed = seed
         self.repeats = repeats
         self.jitter = jitter
+        self.seconds = 0.0  # of training, spent on distortions; a GPU goes on meanwhile
 
     def train_dataloader(self) -> DataLoader:
         """Return this process's share of each batch, in an order of the seed and the epoch."""
@@ -115,11 +117,22 @@ class DistortedImages(LightningDataModule):
             self.splits = self.splits.to(sample.device)
         trainer = self.trainer
         if trainer is not None and trainer.training:
+            started = time.monotonic()
             draws = Draws(self.seed, trainer.current_epoch, sample)
-            return self._distorted(self.splits.train, sample, draws, self.jitter)
+            distorted = self._distorted(self.splits.train, sample, draws, self.jitter)
+            self.seconds += time.monotonic() - started
+            return distorted
         if trainer is not None and trainer.testing:
             return self._test(sample)
         return self._distorted(self.splits.validation, sample, Draws(TEST_SEED, 0, sample))
+
+    def state_dict(self) -> dict[str, float]:
+        """Return what a continued run needs to tell its whole story."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, float]) -> None:
+        """Take up the story."""
+        self.seconds = state_dict["seconds"]
 
     def fixed_batch(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the first distortion of some test images and their labels, for pictures."""

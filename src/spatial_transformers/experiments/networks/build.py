@@ -48,9 +48,9 @@ def build(
 
     Its images have `size` × `size` pixels; a classifier behind a transformer sees `view` × `view`.
 
-    Localisation networks follow the paper: for `st-cnn` convolutional, on the image at half its
-    size (16 pixels at least), with batch normalisation and a hidden layer of 64 where the paper has
-    none and 20; for `st-fcn` fully connected, on the whole image.
+    Localisation networks are the paper's, but normalise batches: for `st-cnn` convolutional, on the
+    image at half its size (16 pixels at least), with a hidden layer of 64 where the paper has 20;
+    for `st-fcn` fully connected, on the whole image.
     """
     family = CNN if model.endswith("cnn") else FCN
     with torch.device("meta"):
@@ -79,7 +79,7 @@ def _transformer(
             family, in_channels=1, input_size=max(size // 2, 16), hidden=64, batch_norm=True
         )
     else:
-        localisation = LocalisationFCN(family, in_channels=1, input_size=size)
+        localisation = LocalisationFCN(family, in_channels=1, input_size=size, batch_norm=True)
     return SpatialTransformer(localisation, family, size=view)
 
 

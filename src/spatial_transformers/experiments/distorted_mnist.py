@@ -68,7 +68,7 @@ EXPERIMENT = Experiment(
         "R",
         epochs=60,
         batch_size=128,
-        lr=5e-3,
+        lr=3e-3,
         weight_decay=0.05,
         label_smoothing=0.05,
         hold_out=False,

@@ -40,8 +40,8 @@ def test_demo(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(registry.EXPERIMENTS, name, quick)
     assert main(["demo", "--seeds", "2", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "| cnn | 38,884 | 2 |" in printed
-    assert "| st-cnn | 39,328 | 2 |" in printed
+    assert "| cnn | 39,196 | 2 |" in printed
+    assert "| st-cnn | 39,982 | 2 |" in printed
     assert f"picture: {tmp_path / 'st-cnn.png'}" in printed
 
 

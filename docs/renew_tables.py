@@ -19,10 +19,9 @@ def table(results: str, name: str) -> str:
     if not (RESULTS / results).is_dir():
         return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
     cells = reproduce.cells(results)
-    if name == "details":
-        return details(reproduce.finished(cells, RESULTS / results))
-    shown = [cell for cell in cells if name in ("overview", cell.recipe.model)]
-    return overview(reproduce.finished(shown, RESULTS / results))
+    shown = [cell for cell in cells if name in ("overview", "details", cell.recipe.model)]
+    found = reproduce.finished(shown, RESULTS / results)
+    return details(found) if name == "details" else overview(found)
 
 
 def main() -> None:

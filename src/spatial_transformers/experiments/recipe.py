@@ -63,10 +63,9 @@ class Recipe:
             found = set(facts) if isinstance(facts, dict) else set()
             odd = ", ".join(sorted(set(known) ^ found))
             raise InputError(f"{source}: not a recipe of this version (differs in: {odd})")
-        kinds = {str: str, bool: bool, int: int, float: (int, float)}
+        kinds = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
         for name, kind in known.items():
-            fits = isinstance(facts[name], kinds[kind])  # type: ignore[index]
-            if not fits or (isinstance(facts[name], bool) and kind is not bool):
+            if type(facts[name]) not in kinds[kind]:  # type: ignore[index]
                 raise InputError(f"{source}: {name} is {facts[name]!r}; it must be a {kind}")
         return cls(**facts)
 

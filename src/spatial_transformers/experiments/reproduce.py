@@ -20,7 +20,6 @@ from spatial_transformers import InputError
 
 from . import bars, run
 from .files import read_json, whole
-from .networks import ST_MODELS
 from .recipe import Recipe
 from .registry import named
 from .table import Cells, details, overview
@@ -177,7 +176,7 @@ def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
     table = f"{overview(found)}\n\n{details(found)}"
     with whole(out / "table.md") as temporary:
         temporary.write_text(table + "\n")
-    for cell in (cell for cell in chosen if cell.recipe.model in ST_MODELS):
+    for cell in chosen:
         _, folder = cell.run(out, 0)
         for name, draw in (("picture.png", run.show), ("alignment.gif", run.film)):
             if (folder / "poses.safetensors").is_file() and not (folder / name).is_file():

@@ -26,7 +26,7 @@ def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     for model, metrics in runs.items():
         errors = [m["test_error"] for m in metrics]
         columns = model, f"{metrics[0]['parameters']:,}", len(errors), f"{mean(errors):.2f}"
-        rows.append(f"| {' | '.join(map(str, columns))} | {_spread(errors)} |")
+        rows.append(_row(*columns, _spread(errors)))
     return "\n".join(rows)
 
 
@@ -48,9 +48,11 @@ def overview(cells: Cells) -> str:
         ours = f"{mean(metrics['test_error'] for metrics in runs):.2f}" if runs else "–"
         rows.setdefault(row, {})[column] = f"{ours} ({paper})"
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = [("ours (the paper's), %", *columns), ("---", *("---:" for _ in columns))]
-    lines += [(row, *(found.get(column, "") for column in columns)) for row, found in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [_row("ours (the paper's), %", *columns), _row("---", *("---:" for _ in columns))]
+    lines += [
+        _row(row, *(found.get(column, "") for column in columns)) for row, found in rows.items()
+    ]
+    return "\n".join(lines)
 
 
 def details(cells: Cells) -> str:
@@ -79,9 +81,12 @@ def details(cells: Cells) -> str:
             void = " (void)" if _is_baseline(name) and round(mean(errors), 1) > paper else ""
             ours, difference = f"{mean(errors):.2f}", f"{mean(errors) - paper:+.2f}{void}"
             parameters = f"{runs[0]['parameters']:,}"
-        columns = name, paper, ours, difference, _spread(errors), len(errors), parameters
-        rows.append(f"| {' | '.join(map(str, columns))} |")
+        rows.append(_row(name, paper, ours, difference, _spread(errors), len(errors), parameters))
     return "\n".join(rows)
+
+
+def _row(*columns: object) -> str:
+    return f"| {' | '.join(map(str, columns))} |"
 
 
 def _spread(errors: Sequence[float]) -> str:

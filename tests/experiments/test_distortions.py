@@ -6,9 +6,11 @@ import pytest
 import torch
 from scipy import ndimage
 
+from spatial_transformers import Affine, ThinPlateSpline, warp
 from spatial_transformers.experiments.data.distortions import (
     DISTORTIONS,
     Distortion,
+    _bent,
     elastic,
     projected,
     rotated,
@@ -213,6 +215,22 @@ def test_jitter_bends_but_little():
     mass = bent.sum((1, 2, 3))
     centre = torch.stack(((bent[:, 0] * xs).sum((1, 2)), (bent[:, 0] * ys).sum((1, 2))), 1)
     centre = centre / mass[:, None] - 13.5
-    assert centre.mean().abs() < 0.2
-    assert 1 < centre.std() < 2.5  # pixels: 1.4 of the map's shift, and some of its points
+    assert centre.abs().max() < 0.15  # pixels
     assert 0.05 < (mass / 144).std() < 0.25
+    assert (bent - images).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize("size", [8, 28])
+def test_jitter_is_a_spline_with_the_centre_of_mass_put_back(size):
+    moves = np.random.default_rng(1).normal(0, 0.05, 50)
+    theta = torch.tensor(moves[None], dtype=torch.float32)
+    spline, regular = ThinPlateSpline(5), Affine().grid(Affine().identity()[None], size)
+    image = smooth() if size == 28 else smooth(16)[4:-4, 4:-4]
+    images = torch.from_numpy(image)[None, None]
+    bent = warp(images, theta, spline, size=size)[0, 0].numpy()
+    moved = np.subtract(ndimage.center_of_mass(bent), ndimage.center_of_mass(image))
+    shift = torch.tensor(moved[::-1].copy() * 2 / size, dtype=torch.float32)
+    expected = spline.transform_points(theta, (regular + shift).flatten(1, 2)).view_as(regular)
+    found = _bent(regular, images, Given(1, jitter_of_points=moves), 1.0)
+    torch.testing.assert_close(found, expected, atol=4e-3, rtol=0)
+    assert (expected - regular).abs().max() > 0.05

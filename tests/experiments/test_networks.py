@@ -1,5 +1,7 @@
 """Networks: the paper's layers, of matched size, starting behind an identity."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -10,7 +12,10 @@ from spatial_transformers.experiments.networks import (
     build,
     count_parameters,
 )
-from spatial_transformers.experiments.networks.cnn import OneChannelConvolution
+from spatial_transformers.experiments.networks.convolution import (
+    LargeKernelConvolution,
+    OneChannelConvolution,
+)
 from spatial_transformers.experiments.registry import EXPERIMENTS
 
 
@@ -45,16 +50,39 @@ def test_starts_as_the_plain_network():
     assert torch.equal(network(images)[0], network.classifier(images))
 
 
-def test_one_channel_convolution():
-    """It is nn.Conv2d, in values and gradients."""
-    mine = OneChannelConvolution(1, 6, 5).double()
-    plain = nn.Conv2d(1, 6, 5).double()
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (partial(OneChannelConvolution, 1), (3, 1, 12, 14)),
+        (partial(LargeKernelConvolution, 4, bias=False), (3, 4, 7, 8)),
+        (partial(LargeKernelConvolution, 4, bias=False), (3, 4, 7, 9)),  # the result is as large
+    ],
+)
+def test_convolutions(layer, shape):
+    """They are nn.Conv2d, in values and gradients."""
+    mine = layer(6, 5).double()
+    plain = nn.Conv2d(shape[1], 6, 5, bias=mine.bias is not None).double()
     plain.load_state_dict(mine.state_dict())
-    image = torch.rand(3, 1, 12, 14, dtype=torch.float64, requires_grad=True)
-    cotangent = torch.rand(3, 6, 8, 10, dtype=torch.float64)
+    image = torch.rand(shape, dtype=torch.float64, requires_grad=True)
+    cotangent = torch.rand_like(plain(image))
     found, expected = (
-        torch.autograd.grad(layer(image), (image, layer.weight, layer.bias), cotangent)
+        torch.autograd.grad(layer(image), (image, *layer.parameters()), cotangent)
         for layer in (mine, plain)
     )
     torch.testing.assert_close(mine(image), plain(image))
     torch.testing.assert_close(found, expected)
+
+
+def test_a_large_kernel_takes_its_own_way_in_training_only():
+    layer = LargeKernelConvolution(2, 3, 5, bias=False)
+    image = torch.rand(1, 2, 8, 8)
+    assert "LargeKernel" in layer(image).grad_fn.name()
+    assert "LargeKernel" not in layer(torch.rand(1, 2, 9, 8)).grad_fn.name()
+    assert "LargeKernel" not in layer.eval()(image).grad_fn.name()
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_changes_reach_the_last_layer(model):
+    network = build(model, "affine", size=28, view=28, classes=10, budget=100_000).eval()
+    logits, _ = network(torch.rand(3, 1, 28, 28), torch.zeros_like)
+    torch.testing.assert_close(logits, network.classifier[-1].bias.expand(3, 10))

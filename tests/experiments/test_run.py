@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from spatial_transformers import InputError
 from spatial_transformers.experiments import run
+from spatial_transformers.experiments.data import distortions
 from spatial_transformers.experiments.recipe import Recipe
 from spatial_transformers.experiments.registry import defaults
 
@@ -71,6 +72,26 @@ def test_held_out_images(tmp_path):
     assert len(metrics["validation_errors"]) == 1
 
 
+def test_jitter_is_of_training_only(tmp_path, monkeypatch):
+    bent, seeds = distortions._bent, set()
+
+    def watched(points, images, draws, strength):
+        seeds.add((draws.seed, draws.epoch))
+        return bent(points, images, draws, strength)
+
+    monkeypatch.setattr(distortions, "_bent", watched)
+    train(defaults("rotated-digits", epochs=2, jitter=0.2), tmp_path / "run")
+    assert seeds == {(0, 0), (0, 1)}
+
+
+def test_dropout_is_of_training_only(short, tmp_path):
+    recipe, _, metrics = short
+    found = train(replace(recipe, dropout=0.5), tmp_path / "run")
+    assert found["validation_errors"] != metrics["validation_errors"]
+    again = run.evaluate(tmp_path / "run", enable_progress_bar=False, accelerator="cpu")
+    assert again["test_error"] == found["test_error"]
+
+
 def test_theta_is_logged_each_epoch(short):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -89,7 +110,17 @@ def test_bfloat16_autocast(tmp_path):
 
 def command(out, *options):
     code = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
-    options = (*options, "--epochs", "8", "--accelerator", "cpu", "--out", str(out))
+    options = (
+        *options,
+        "--epochs",
+        "8",
+        "--dropout",
+        "0.2",
+        "--accelerator",
+        "cpu",
+        "--out",
+        str(out),
+    )
     return [sys.executable, "-c", code, "train", "rotated-digits", *options]
 
 
@@ -161,6 +192,7 @@ def test_weights_of_another_model(short, tmp_path):
         ({"precision": "8-bit"}, "precision '8-bit' .* 32-true"),
         ({"jitter": -1.0}, "jitter -1.0"),
         ({"label_smoothing": 1.0}, "label_smoothing 1.0"),
+        ({"dropout": 1.0}, "dropout 1.0"),
         ({"batch_size": 2000}, "batches of 2000 were asked for, of 1197 images"),
     ],
 )

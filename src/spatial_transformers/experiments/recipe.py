@@ -20,8 +20,9 @@ class Recipe:
         lr: peak learning rate of AdamW under a one-cycle schedule.
         localisation_lr: multiplies `lr` for the localisation network.
         localisation_clip: largest gradient norm of the localisation network.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, for the classifier.
         label_smoothing: share of every label that is spread over all classes.
+        dropout: share of the features before the last layer that is left out in training.
         jitter: strength of random bends of the training images before they are distorted.
         hold_out: leave the validation images out of training, so that they can guide choices; once
             these are made, training on all is better, and validation tells how it goes, no more.
@@ -41,6 +42,7 @@ class Recipe:
     localisation_clip: float = 1.0
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
+    dropout: float = 0.0
     jitter: float = 0.0
     hold_out: bool = True
     precision: str = "32-true"

@@ -110,8 +110,13 @@ class DistortedImages(LightningDataModule):
         """Return the test images, each under `repeats` fixed distortions."""
         return self._fixed(len(self.splits.test) * self.repeats)
 
-    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """Turn the numbers of samples into distorted images and labels, all on their device."""
+    def on_after_batch_transfer(
+        self, batch: Tensor, dataloader_idx: int
+    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Draws]:
+        """Turn the numbers of samples into distorted images and labels, all on their device.
+
+        In training, their draws come too.
+        """
         sample = batch
         if self.splits.train.labels.device != sample.device:
             self.splits = self.splits.to(sample.device)
@@ -121,7 +126,7 @@ class DistortedImages(LightningDataModule):
             draws = Draws(self.seed, trainer.current_epoch, sample)
             distorted = self._distorted(self.splits.train, sample, draws, self.jitter)
             self.seconds += time.monotonic() - started
-            return distorted
+            return *distorted, draws
         if trainer is not None and trainer.testing:
             return self._test(sample)
         return self._distorted(self.splits.validation, sample, Draws(TEST_SEED, 0, sample))

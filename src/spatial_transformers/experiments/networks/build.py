@@ -28,17 +28,25 @@ ST_MODELS = ("st-cnn", "st-fcn")
 class Network(nn.Module):
     """A classifier, behind a spatial transformer if there is one."""
 
-    def __init__(self, classifier: nn.Module, transformer: SpatialTransformer | None = None):
+    def __init__(self, classifier: nn.Sequential, transformer: SpatialTransformer | None = None):
         super().__init__()
         self.transformer = transformer
         self.classifier = classifier
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits (N, classes), and θ (N, P) if there is a transformer."""
-        if self.transformer is None:
-            return self.classifier(image), None
-        warped, theta = self.transformer(image, return_theta=True)
-        return self.classifier(warped), theta
+    def forward(
+        self, image: Tensor, change: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return logits (N, classes), and θ (N, P) if there is a transformer.
+
+        `change` is made to the features (N, F) that the last layer reads, as dropout is.
+        """
+        theta = None
+        if self.transformer is not None:
+            image, theta = self.transformer(image, return_theta=True)
+        *layers, last = self.classifier
+        for layer in layers:
+            image = layer(image)
+        return last(image if change is None else change(image)), theta
 
 
 def build(

@@ -3,10 +3,12 @@
 Both are `nn.Conv2d` without padding or stride, in values, gradients and parameters.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 
 class OneChannelConvolution(nn.Conv2d):
@@ -42,14 +44,14 @@ class LargeKernelConvolution(nn.Conv2d):
 
 class _LargeKernel(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, image: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: Any, image: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(image, weight)
         return F.conv2d(image, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, slope: Tensor) -> tuple[Tensor, Tensor]:
-        image, weight = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> Any:  # type: ignore[override]
+        (slope,), (image, weight) = grads, ctx.saved_tensors
         images, slopes = (
             x.transpose(0, 1).contiguous(memory_format=torch.channels_last) for x in (image, slope)
         )

@@ -95,8 +95,8 @@ def train(
         write_json(out / "data.json", {"folder": data and str(data.absolute())})
     continued = str(checkpoint) if checkpoint.is_file() else None
     with _surroundings(experiment):
+        made = facts(runner.strategy.root_device, *PACKAGES)  # before a commit comes in between
         runner.fit(classifier, images, ckpt_path=continued)
-        made = {**facts(classifier.device, *PACKAGES), "processes": runner.world_size}
     if runner.interrupted:
         raise KeyboardInterrupt
     metrics = {
@@ -105,6 +105,7 @@ def train(
         "validation_errors": classifier.errors,
         "made": {
             **made,
+            "processes": runner.world_size,
             "seconds": round(classifier.seconds, 3),
             "distorting": round(images.seconds, 3),
         },

@@ -165,8 +165,8 @@ def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tens
     moves = draws.normal("jitter of points", _normalised(strength), nodes.numel())
     moves = moves.view(-1, *nodes.shape) + nodes @ linear.mT
     size = images.shape[2:]
-    field = moves.mT.to(points) @ _pulls(5, size, points.device).to(points)  # (N, 2, H · W)
-    field = field.unflatten(2, size)
+    pulls = _pulls(5, size, points.device).to(points)
+    field = (moves.mT.flatten(0, 1).to(points) @ pulls).view(-1, 2, *size)
     still = Affine().grid(Affine().identity()[None].to(points), size)
     bent = sample(images, still + field.movedim(1, -1))
     points = points + (_centre(bent, still) - _centre(images, still))[:, None, None]

@@ -110,17 +110,8 @@ def test_bfloat16_autocast(tmp_path):
 
 def command(out, *options):
     code = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
-    options = (
-        *options,
-        "--epochs",
-        "8",
-        "--dropout",
-        "0.2",
-        "--accelerator",
-        "cpu",
-        "--out",
-        str(out),
-    )
+    options = (*options, "--epochs", "8", "--dropout", "0.2")
+    options = (*options, "--accelerator", "cpu", "--out", str(out))
     return [sys.executable, "-c", code, "train", "rotated-digits", *options]
 
 

@@ -110,8 +110,9 @@ class Classifier(LightningModule):
         recipe = self.recipe
         groups = [{"params": list(self.network.classifier.parameters()), "lr": recipe.lr}]
         if self.network.transformer is not None:
-            located = {"params": list(self.network.transformer.parameters()), "weight_decay": 0.0}
-            groups.append({**located, "lr": recipe.lr * recipe.localisation_lr})
+            parameters = list(self.network.transformer.parameters())
+            rate = recipe.lr * recipe.localisation_lr
+            groups.append({"params": parameters, "lr": rate, "weight_decay": 0.0})
         # a fused step unscales float16's gradients itself, after they are clipped
         fused = recipe.precision != "16-mixed"
         optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=fused)

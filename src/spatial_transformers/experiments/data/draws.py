@@ -60,7 +60,7 @@ class Draws:
 
         Example:
             >>> Draws(0, 0, torch.arange(2)).dropout(torch.ones(2, 4), 0.5)
-            tensor([[2., 2., 0., 0.],
+            tensor([[0., 0., 2., 0.],
                     [2., 2., 2., 0.]])
 
         """

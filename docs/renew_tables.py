@@ -8,10 +8,11 @@ from pathlib import Path
 
 from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.experiments import reproduce
-from spatial_transformers.experiments.table import details, overview
+from spatial_transformers.experiments.table import details, overview, poses
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
+_ALL = {"overview": overview, "details": details, "poses": poses}
 
 
 def table(results: str, name: str) -> str:
@@ -19,9 +20,8 @@ def table(results: str, name: str) -> str:
     if not (RESULTS / results).is_dir():
         return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
     cells = reproduce.cells(results)
-    shown = [cell for cell in cells if name in ("overview", "details", cell.recipe.model)]
-    found = reproduce.finished(shown, RESULTS / results)
-    return details(found) if name == "details" else overview(found)
+    shown = [cell for cell in cells if name in (*_ALL, cell.recipe.model)]
+    return _ALL.get(name, overview)(reproduce.finished(shown, RESULTS / results))
 
 
 def main() -> None:

@@ -33,17 +33,6 @@ def test_integers():
     assert chisquare(counts[3:8]).pvalue > 0.01
 
 
-def test_dropout():
-    features = torch.rand(len(SAMPLES), 3) + 1
-    found = Draws(0, 0, SAMPLES).dropout(features, 0.25)
-    kept = found != 0
-    assert abs(kept.double().mean() - 0.75) < 0.005
-    torch.testing.assert_close(found[kept], features[kept] / 0.75)
-    assert abs(pearsonr(*kept[:, :2].double().numpy().T).statistic) < 0.03
-    part = SAMPLES[7:9]
-    assert torch.equal(Draws(0, 0, part).dropout(features[part], 0.25), found[part])
-
-
 def test_batching_does_not_matter():
     order = torch.randperm(len(SAMPLES))
     parts = np.concatenate([draws(SAMPLES[part]) for part in order.split(777)])

@@ -1,10 +1,12 @@
 """θ in human units: the share of a grid outside, counted by hand."""
 
+import math
+
 import pytest
 import torch
 
-from spatial_transformers import Affine, Attention
-from spatial_transformers.experiments.pose import in_words, outside, summarise
+from spatial_transformers import Affine, Attention, Projective
+from spatial_transformers.experiments.pose import alignment, in_words, outside, summarise
 
 
 def test_outside():
@@ -28,3 +30,38 @@ def test_words():
     words = in_words(Affine(), torch.tensor([[0.0, -0.5, 0.1, 0.5, 0, 0]]))
     assert words[0].splitlines()[:2] == ["rotation (deg) +90", "scale x 0.50"]
     assert "translation x (%) +5" in words[0]
+
+
+def moved(angles, scales, shifts):
+    """Return θ of maps that turn, scale and shift, in this order."""
+    cos, sin = scales * angles.deg2rad().cos(), scales * angles.deg2rad().sin()
+    return torch.stack((cos, -sin, shifts, sin, cos, 0 * shifts), 1)
+
+
+@pytest.mark.parametrize("family", [Affine(), Projective()])
+def test_alignment(family):
+    """What the transformer undoes is aligned; what it leaves is told by class and part."""
+    labels = torch.arange(600) % 2
+    angles = 60 * torch.linspace(-1, 1, 600) + 170 * labels
+    given = moved(angles, torch.ones(600), 0.2 * torch.rand(600))
+    undone = moved(-angles, torch.ones(600), torch.zeros(600))
+    found = alignment((Affine(), given), (family, as_family(family, undone)), labels)
+    assert found["rotation (deg)"] == {
+        "before": pytest.approx(30, abs=0.3),
+        "after": pytest.approx(0, abs=1e-3),
+    }
+    assert found["translation x (%)"]["after"] == pytest.approx(2.5, abs=0.5)
+    assert found["scale x"] == pytest.approx({"before": 0, "after": 0}, abs=1e-5)
+
+
+def as_family(family, affine):
+    """Return an affine θ as that of a projective map too."""
+    none = torch.zeros(len(affine), family.num_parameters - 6)
+    return torch.cat((affine, none), 1)
+
+
+def test_alignment_counts_points_beyond_a_horizon():
+    theta = torch.tensor([[1.0, 0, 0, 0, 1, 0, 4, 0], [1.0, 0, 0, 0, 1, 0, 0, 0]])
+    still = Affine(), Affine().identity().expand(2, -1)
+    found = alignment(still, (Projective(), theta), torch.zeros(2))
+    assert all(math.isfinite(parts["after"]) for parts in found.values())

@@ -1,7 +1,6 @@
 """Training of a classifier behind a spatial transformer, as a Lightning module."""
 
 import time
-from functools import partial
 from typing import Any
 
 import torch
@@ -9,7 +8,6 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from .data.draws import Draws
 from .networks import Network
 from .pose import summarise
 from .recipe import Recipe
@@ -33,6 +31,7 @@ class Classifier(LightningModule):
         self.poses: dict[int, Tensor] = {}  # by the number of steps
         self._wrong: list[Tensor] = []
         self._thetas: list[Tensor] = []
+        self.theta = torch.empty(0)  # of the images scored last
         self.theta_summary: dict[str, dict[str, float]] = {}
         self.errors: list[float] = []  # % of the validation images, after each epoch
         self.test_error = float("nan")  # %
@@ -43,12 +42,10 @@ class Classifier(LightningModule):
         """Start the clock."""
         self._started = time.monotonic() - self.seconds
 
-    def training_step(self, batch: tuple[Tensor, Tensor, Draws], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, labels, draws = batch
-        thin = partial(draws.dropout, share=self.recipe.dropout) if self.recipe.dropout else None
-        logits = self.network(images.to(self.dtype), thin)[0]
-        logits = logits.to(self.dtype)  # autocast gives fewer bits
+        images, labels = batch
+        logits = self.network(images.to(self.dtype))[0].to(self.dtype)  # autocast gives fewer bits
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
         self.log("loss", loss, prog_bar=True)
         return loss
@@ -149,7 +146,7 @@ class Classifier(LightningModule):
         self._wrong.clear()
         transformer = self.network.transformer
         if transformer is not None and self._thetas:
-            thetas = torch.cat(self._thetas)
-            self.theta_summary = summarise(transformer.transformation, thetas)
+            self.theta = torch.cat(self._thetas)
+            self.theta_summary = summarise(transformer.transformation, self.theta)
         self._thetas.clear()
         return error

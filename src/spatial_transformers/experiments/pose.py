@@ -1,10 +1,16 @@
-"""What a person reads in the θ of many images: human units, and how much leaves the image."""
+"""What a person reads in the θ of many images: human units, what leaves the image, what aligns."""
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
-from spatial_transformers import Transformation
+from spatial_transformers import Affine, Transformation
+
+from .data.distortions import Placed
 
 _GRID = 16  # points per axis that stand for the grid
+_FAR = 8.0  # where points beyond it are counted, such as those near a projective map's horizon
 
 
 def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[str, float]]:
@@ -24,6 +30,55 @@ def outside(transformation: Transformation, theta: Tensor) -> Tensor:
     grid = transformation.grid(theta, _GRID)
     beyond = ~(grid.abs() <= 1).all(-1)  # NaN is outside too
     return 100 * beyond.flatten(1).double().mean(1)
+
+
+def alignment(given: Placed, found: Placed, labels: Tensor) -> dict[str, dict[str, float]]:
+    """Return how far apart images of a class lie: `before` and `after` the transformer.
+
+    The nearest affine map is described of where an image was placed on its canvas, and of where the
+    transformer's output reads it. Of each quantity it is the median distance from the class's own
+    median; classes may come out at different poses.
+
+    Args:
+        given: the canvas → the image.
+        found: the output → the canvas.
+        labels: (N,) the classes.
+
+    Example:
+        >>> import torch
+        >>> turn = torch.tensor([[0.0, -1, 0, 1, 0, 0], [-1.0, 0, 0, 0, -1, 0]])  # by 90°, 180°
+        >>> poses = alignment((Affine(), turn), (Affine(), turn.flip(0)), torch.zeros(2))
+        >>> poses["rotation (deg)"]["after"]  # both come out turned by 270°
+        0.0
+
+    """
+    described = {"before": _described(given), "after": _described(found, given)}
+    return {
+        name: {when: _spread(parts[name], labels, name) for when, parts in described.items()}
+        for name in described["before"]
+    }
+
+
+def _described(*steps: Placed) -> Mapping[str, Tensor]:
+    """Return the parts of the affine map nearest to transformations made one after the other."""
+    start = Affine().grid(Affine().identity()[None], _GRID).view(-1, 2)
+    points = start.expand(len(steps[0][1]), -1, -1)
+    for transformation, theta in steps:
+        points = transformation.transform_points(theta, points).nan_to_num().clamp(-_FAR, _FAR)
+    known = torch.cat((start, torch.ones_like(start[:, :1])), 1)  # (P, 3)
+    matrix = (torch.linalg.pinv(known) @ points).mT  # (N, 2, 3)
+    return Affine().describe(matrix.flatten(1))
+
+
+def _spread(values: Tensor, labels: Tensor, name: str) -> float:
+    distances = []
+    for label in labels.unique():
+        own = values[labels == label]
+        if name.endswith("(deg)"):  # turned so that their mean direction is 0
+            mean = torch.atan2(own.deg2rad().sin().mean(), own.deg2rad().cos().mean()).rad2deg()
+            own = (own - mean + 180) % 360 - 180
+        distances.append((own - own.median()).abs())
+    return torch.cat(distances).median().item()
 
 
 def in_words(transformation: Transformation, theta: Tensor) -> list[str]:

@@ -22,8 +22,8 @@ class Recipe:
         localisation_clip: largest gradient norm of the localisation network.
         weight_decay: of AdamW, for the classifier.
         label_smoothing: share of every label that is spread over all classes.
-        dropout: share of the features before the last layer that is left out in training.
-        jitter: strength of random bends of the training images before they are distorted.
+        jitter: strength of random bends of the training images before they are distorted, at first;
+            it falls to a quarter.
         hold_out: leave the validation images out of training, so that they can guide choices; once
             these are made, training on all is better, and validation tells how it goes, no more.
         precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….
@@ -42,7 +42,6 @@ class Recipe:
     localisation_clip: float = 1.0
     weight_decay: float = 1e-4
     label_smoothing: float = 0.0
-    dropout: float = 0.0
     jitter: float = 0.0
     hold_out: bool = True
     precision: str = "32-true"

@@ -52,9 +52,10 @@ def find(recipe: Recipe) -> Experiment:
     for name in ("weight_decay", "jitter"):
         if not 0 <= getattr(recipe, name) < float("inf"):
             raise InputError(f"{name} {getattr(recipe, name)} was asked for; give 0 or more")
-    for name in ("label_smoothing", "dropout"):
-        if not 0 <= getattr(recipe, name) < 1:
-            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give 0 to below 1")
+    if not 0 <= recipe.label_smoothing < 1:
+        raise InputError(
+            f"label_smoothing {recipe.label_smoothing} was asked for; give 0 to below 1"
+        )
     if not 0 <= recipe.seed < 1 << 32:
         raise InputError(f"seed {recipe.seed} was asked for; give 0 to 2^32 - 1")
     return experiment

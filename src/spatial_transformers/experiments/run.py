@@ -38,6 +38,7 @@ from .data.module import DistortedImages
 from .files import read_json, whole, write_json
 from .machine import facts
 from .networks import Network, build, count_parameters
+from .pose import alignment
 from .recipe import Recipe
 from .registry import find
 
@@ -243,11 +244,16 @@ def _network(experiment: Experiment, recipe: Recipe) -> Network:
 def _score(runner: Trainer, classifier: Classifier, data: DistortedImages) -> dict[str, Any]:
     with _surroundings(find(classifier.recipe)):
         runner.test(classifier, data, verbose=False)
+    transformer, aligned = classifier.network.transformer, {}
+    if transformer is not None:
+        found = transformer.transformation.cpu(), classifier.theta
+        aligned = alignment(data.test_places(), found, data.test_labels())
     return {
         "test_error": classifier.test_error,
         "test_images": len(data.splits.test) * data.repeats,
         "parameters": count_parameters(classifier.network),
         "theta": classifier.theta_summary,
+        "alignment": aligned,
     }
 
 

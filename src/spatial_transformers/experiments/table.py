@@ -6,6 +6,7 @@ from typing import Any
 
 #: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
 Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
+_WHEN = "before", "after"
 
 
 def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
@@ -83,6 +84,31 @@ def details(cells: Cells) -> str:
             parameters = f"{runs[0]['parameters']:,}"
         rows.append(_row(name, paper, ours, difference, _spread(errors), len(errors), parameters))
     return "\n".join(rows)
+
+
+def poses(cells: Cells) -> str:
+    """Return a row per trained transformer: how far apart images of a class lie, before → after it.
+
+    Example:
+        >>> turned, scaled = {"before": 45.0, "after": 8.8}, {"before": 0.2, "after": 0.11}
+        >>> run = {"alignment": {"rotation (deg)": turned, "scale x": scaled}}
+        >>> print(poses({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, [run])}))
+        | cell | rotation (deg) | scale x |
+        | --- | ---: | ---: |
+        | R/st-cnn/affine | 45 → 8.8 | 0.2 → 0.11 |
+
+    """
+    lines: list[str] = []
+    for name, (_, runs) in cells.items():
+        found = [metrics["alignment"] for metrics in runs if metrics["alignment"]]
+        if not found:
+            continue
+        parts = list(found[0])
+        if not lines:
+            lines = [_row("cell", *parts), _row("---", *("---:" for _ in parts))]
+        means = ([mean(f[part][when] for f in found) for when in _WHEN] for part in parts)
+        lines.append(_row(name, *(" → ".join(f"{value:.2g}" for value in pair) for pair in means)))
+    return "\n".join(lines)
 
 
 def _row(*columns: object) -> str:

@@ -55,18 +55,6 @@ class Draws:
         """Return `count` of the integers low, …, high - 1 per sample: (N, count)."""
         return self.uniform(purpose, low, high, count).floor().long()
 
-    def dropout(self, features: Tensor, share: float) -> Tensor:
-        """Return features (N, F) with a share of them 0, and the others larger to make up for it.
-
-        Example:
-            >>> Draws(0, 0, torch.arange(2)).dropout(torch.ones(2, 4), 0.5)
-            tensor([[0., 0., 2., 0.],
-                    [2., 2., 2., 0.]])
-
-        """
-        kept = self.uniform("dropout", 0, 1, features.shape[1]) >= share
-        return features * kept / (1 - share)
-
     def of(self, part: Tensor) -> "Draws":
         """Return the draws of a part of the samples, by their places or a mask."""
         return replace(self, sample=self.sample[part])

@@ -10,10 +10,11 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from spatial_transformers import InputError
 
-from .distortions import Distortion
+from .distortions import Distortion, Placed
 from .draws import Draws
 
 TEST_SEED = 20150605  # the test distortions are the same for every model and seed
+_CALMED = 0.75  # of the jitter, in the course of training
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class DistortedImages(LightningDataModule):
         batch_size: of all processes together.
         seed: decides the order and the training distortions.
         repeats: how many fixed distortions of each test image are scored.
-        jitter: of the training images: see `Distortion`.
+        jitter: of the training images in the first epoch: see `Distortion`. It falls along a line
+            to a quarter in the last one, which so sees images more like those that are scored.
 
     Raises:
         InputError: if the processes cannot share a batch, or the images do not fill one.
@@ -110,13 +112,8 @@ class DistortedImages(LightningDataModule):
         """Return the test images, each under `repeats` fixed distortions."""
         return self._fixed(len(self.splits.test) * self.repeats)
 
-    def on_after_batch_transfer(
-        self, batch: Tensor, dataloader_idx: int
-    ) -> tuple[Tensor, Tensor] | tuple[Tensor, Tensor, Draws]:
-        """Turn the numbers of samples into distorted images and labels, all on their device.
-
-        In training, their draws come too.
-        """
+    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        """Turn the numbers of samples into distorted images and labels, all on their device."""
         sample = batch
         if self.splits.train.labels.device != sample.device:
             self.splits = self.splits.to(sample.device)
@@ -124,9 +121,11 @@ class DistortedImages(LightningDataModule):
         if trainer is not None and trainer.training:
             started = time.monotonic()
             draws = Draws(self.seed, trainer.current_epoch, sample)
-            distorted = self._distorted(self.splits.train, sample, draws, self.jitter)
+            done = trainer.current_epoch / (trainer.max_epochs or 1)
+            jitter = self.jitter * (1 - _CALMED * done)
+            distorted = self._distorted(self.splits.train, sample, draws, jitter)
             self.seconds += time.monotonic() - started
-            return *distorted, draws
+            return distorted
         if trainer is not None and trainer.testing:
             return self._test(sample)
         return self._distorted(self.splits.validation, sample, Draws(TEST_SEED, 0, sample))
@@ -142,6 +141,16 @@ class DistortedImages(LightningDataModule):
     def fixed_batch(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the first distortion of some test images and their labels, for pictures."""
         return self._test(torch.arange(min(count, len(self.splits.test))) * self.repeats)
+
+    def test_places(self) -> Placed:
+        """Return where the canvas of each test image lies in the image."""
+        sample = torch.arange(len(self.splits.test) * self.repeats)
+        transformation, theta = self.distortion.place(Draws(TEST_SEED, 0, sample))
+        return transformation, theta.float()
+
+    def test_labels(self) -> Tensor:
+        """Return the label of each test image."""
+        return self.splits.test.labels.cpu().repeat_interleave(self.repeats)
 
     def _test(self, sample: Tensor) -> tuple[Tensor, Tensor]:
         place = sample // self.repeats

@@ -23,6 +23,7 @@ from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 ST_MODELS = ("st-cnn", "st-fcn")
+_POINTS = 2  # that a transformer reads along each axis for a pixel of the classifier's
 
 
 class Network(nn.Module):
@@ -33,20 +34,12 @@ class Network(nn.Module):
         self.transformer = transformer
         self.classifier = classifier
 
-    def forward(
-        self, image: Tensor, change: Callable[[Tensor], Tensor] | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return logits (N, classes), and θ (N, P) if there is a transformer.
-
-        `change` is made to the features (N, F) that the last layer reads, as dropout is.
-        """
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits (N, classes), and θ (N, P) if there is a transformer."""
         theta = None
         if self.transformer is not None:
             image, theta = self.transformer(image, return_theta=True)
-        *layers, last = self.classifier
-        for layer in layers:
-            image = layer(image)
-        return last(image if change is None else change(image)), theta
+        return self.classifier(image), theta
 
 
 def build(
@@ -54,7 +47,9 @@ def build(
 ) -> Network:
     """Build the widest network of that name within a budget of parameters.
 
-    Its images have `size` × `size` pixels; a classifier behind a transformer sees `view` × `view`.
+    Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
+    axis, and the classifier behind it averages 2 × 2 of these (section 3.4: sampling fewer points
+    than there are pixels causes aliasing).
 
     Localisation networks are the paper's, but normalise batches: for `st-cnn` convolutional, on the
     image at half its size (16 pixels at least), with a hidden layer of 64 where the paper has 20;
@@ -66,7 +61,11 @@ def build(
         seen = size if transformer is None else view
         left = budget - (0 if transformer is None else count_parameters(transformer))
         width = _widest(lambda w: count_parameters(family(seen, w, classes)) <= left)
-    network = Network(family(seen, width, classes), _transformer(model, transformation, size, view))
+    classifier: nn.Sequential = family(seen, width, classes)
+    transformer = _transformer(model, transformation, size, view)
+    if transformer is not None:
+        classifier = nn.Sequential(nn.AvgPool2d(_POINTS), *classifier)
+    network = Network(classifier, transformer)
     share_batches(network)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -88,7 +87,7 @@ def _transformer(
         )
     else:
         localisation = LocalisationFCN(family, in_channels=1, input_size=size, batch_norm=True)
-    return SpatialTransformer(localisation, family, size=view)
+    return SpatialTransformer(localisation, family, size=_POINTS * view)
 
 
 def _widest(fits: Callable[[int], bool]) -> int:

@@ -62,9 +62,11 @@ def alignment(given: Placed, found: Placed, labels: Tensor) -> dict[str, dict[st
 def _described(*steps: Placed) -> Mapping[str, Tensor]:
     """Return the parts of the affine map nearest to transformations made one after the other."""
     start = Affine().grid(Affine().identity()[None], _GRID).view(-1, 2)
+    start = start.to(steps[0][1].dtype)
     points = start.expand(len(steps[0][1]), -1, -1)
     for transformation, theta in steps:
-        points = transformation.transform_points(theta, points).nan_to_num().clamp(-_FAR, _FAR)
+        points = transformation.transform_points(theta.to(points), points)
+        points = points.nan_to_num().clamp(-_FAR, _FAR)
     known = torch.cat((start, torch.ones_like(start[:, :1])), 1)  # (P, 3)
     matrix = (torch.linalg.pinv(known) @ points).mT  # (N, 2, 3)
     return Affine().describe(matrix.flatten(1))

@@ -107,7 +107,9 @@ def poses(cells: Cells) -> str:
         if not lines:
             lines = [_row("cell", *parts), _row("---", *("---:" for _ in parts))]
         means = ([mean(f[part][when] for f in found) for when in _WHEN] for part in parts)
-        lines.append(_row(name, *(" → ".join(f"{value:.2g}" for value in pair) for pair in means)))
+        lines.append(
+            _row(name, *(" → ".join(f"{round(value, 3):.2g}" for value in pair) for pair in means))
+        )
     return "\n".join(lines)
 
 

@@ -145,8 +145,7 @@ class DistortedImages(LightningDataModule):
     def test_places(self) -> Placed:
         """Return where the canvas of each test image lies in the image."""
         sample = torch.arange(len(self.splits.test) * self.repeats)
-        transformation, theta = self.distortion.place(Draws(TEST_SEED, 0, sample))
-        return transformation, theta.float()
+        return self.distortion.place(Draws(TEST_SEED, 0, sample))
 
     def test_labels(self) -> Tensor:
         """Return the label of each test image."""

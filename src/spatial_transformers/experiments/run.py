@@ -14,6 +14,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from ctypes import CDLL
 from dataclasses import replace
 from pathlib import Path
@@ -246,7 +247,7 @@ def _score(runner: Trainer, classifier: Classifier, data: DistortedImages) -> di
         runner.test(classifier, data, verbose=False)
     transformer, aligned = classifier.network.transformer, {}
     if transformer is not None:
-        found = transformer.transformation.cpu(), classifier.theta
+        found = deepcopy(transformer.transformation).cpu(), classifier.theta
         aligned = alignment(data.test_places(), found, data.test_labels())
     return {
         "test_error": classifier.test_error,

@@ -23,7 +23,7 @@ class Recipe:
         weight_decay: of AdamW, for the classifier.
         label_smoothing: share of every label that is spread over all classes.
         jitter: strength of random bends of the training images before they are distorted, at first;
-            it falls to a quarter.
+            it falls towards a quarter.
         hold_out: leave the validation images out of training, so that they can guide choices; once
             these are made, training on all is better, and validation tells how it goes, no more.
         precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….

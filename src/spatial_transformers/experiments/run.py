@@ -248,7 +248,8 @@ def _score(runner: Trainer, classifier: Classifier, data: DistortedImages) -> di
     transformer, aligned = classifier.network.transformer, {}
     if transformer is not None:
         found = deepcopy(transformer.transformation).cpu(), classifier.theta
-        aligned = alignment(data.test_places(), found, data.test_labels())
+        given, labels = data.test_places()
+        aligned = alignment(given, found, labels)
     return {
         "test_error": classifier.test_error,
         "test_images": len(data.splits.test) * data.repeats,

@@ -20,10 +20,7 @@ def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         | cnn | 9 | 2 | 4.50 | 0.71 |
 
     """
-    rows = [
-        "| model | parameters | seeds | test error (%) | spread (%) |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+    rows = _head("model", "parameters", "seeds", "test error (%)", "spread (%)")
     for model, metrics in runs.items():
         errors = [m["test_error"] for m in metrics]
         columns = model, f"{metrics[0]['parameters']:,}", len(errors), f"{mean(errors):.2f}"
@@ -49,7 +46,7 @@ def overview(cells: Cells) -> str:
         ours = f"{mean(metrics['test_error'] for metrics in runs):.2f}" if runs else "–"
         rows.setdefault(row, {})[column] = f"{ours} ({paper})"
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = [_row("ours (the paper's), %", *columns), _row("---", *("---:" for _ in columns))]
+    lines = _head("ours (the paper's), %", *columns)
     lines += [
         _row(row, *(found.get(column, "") for column in columns)) for row, found in rows.items()
     ]
@@ -71,10 +68,8 @@ def details(cells: Cells) -> str:
         | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | 0.07 | 2 | 9 |
 
     """
-    rows = [
-        "| cell | paper (%) | ours (%) | difference | spread | seeds | parameters |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    columns = "paper (%)", "ours (%)", "difference", "spread", "seeds", "parameters"
+    rows = _head("cell", *columns)
     for name, (paper, runs) in cells.items():
         ours = difference = parameters = "–"
         errors = [metrics["test_error"] for metrics in runs]
@@ -105,12 +100,17 @@ def poses(cells: Cells) -> str:
             continue
         parts = list(found[0])
         if not lines:
-            lines = [_row("cell", *parts), _row("---", *("---:" for _ in parts))]
+            lines = _head("cell", *parts)
         means = ([mean(f[part][when] for f in found) for when in _WHEN] for part in parts)
         lines.append(
             _row(name, *(" → ".join(f"{round(value, 3):.2g}" for value in pair) for pair in means))
         )
     return "\n".join(lines)
+
+
+def _head(first: str, *columns: str) -> list[str]:
+    """Return the two lines that open a table of numbers."""
+    return [_row(first, *columns), _row("---", *("---:" for _ in columns))]
 
 
 def _row(*columns: object) -> str:

@@ -64,7 +64,7 @@ class DistortedImages(LightningDataModule):
         seed: decides the order and the training distortions.
         repeats: how many fixed distortions of each test image are scored.
         jitter: of the training images in the first epoch: see `Distortion`. It falls along a line
-            to a quarter in the last one, which so sees images more like those that are scored.
+            towards a quarter, so that the last ones see images more like those that are scored.
 
     Raises:
         InputError: if the processes cannot share a batch, or the images do not fill one.
@@ -142,14 +142,11 @@ class DistortedImages(LightningDataModule):
         """Return the first distortion of some test images and their labels, for pictures."""
         return self._test(torch.arange(min(count, len(self.splits.test))) * self.repeats)
 
-    def test_places(self) -> Placed:
-        """Return where the canvas of each test image lies in the image."""
+    def test_places(self) -> tuple[Placed, Tensor]:
+        """Return where the canvas of each distorted test image lies in the image, and its label."""
         sample = torch.arange(len(self.splits.test) * self.repeats)
-        return self.distortion.place(Draws(TEST_SEED, 0, sample))
-
-    def test_labels(self) -> Tensor:
-        """Return the label of each test image."""
-        return self.splits.test.labels.cpu().repeat_interleave(self.repeats)
+        labels = self.splits.test.labels.cpu()[sample // self.repeats]
+        return self.distortion.place(Draws(TEST_SEED, 0, sample)), labels
 
     def _test(self, sample: Tensor) -> tuple[Tensor, Tensor]:
         place = sample // self.repeats

@@ -1,4 +1,4 @@
-"""Networks: the paper's layers, of matched size, starting behind an identity."""
+"""Networks: the paper's layers, of matched size, starting on the middle of the image."""
 
 from functools import partial
 
@@ -45,15 +45,25 @@ def test_matched_size(name, transformation):
             assert (theta is None) == (not model.startswith("st-"))
 
 
-def test_starts_as_the_plain_network_on_the_image_at_twice_its_size():
-    network = build("st-cnn", "affine", size=28, view=28, classes=10, budget=100_000).eval()
-    images = F.pad(torch.rand(2, 1, 26, 26), (1, 1, 1, 1))
-    twice = F.interpolate(images, scale_factor=2, mode="bilinear")
+def test_starts_as_the_plain_network_on_the_middle_of_the_image():
+    """At 40 pixels the middle has 28, each of which is seen at four points, then averaged."""
+    network = build("st-cnn", "affine", size=40, view=28, classes=10, budget=210_000).eval()
+    images = torch.rand(2, 1, 40, 40)
+    twice = F.interpolate(images, scale_factor=2, mode="bilinear")[..., 12:-12, 12:-12]
     torch.testing.assert_close(network(images)[0], network.classifier(twice))
     _, *plain = network.classifier
     torch.testing.assert_close(
         network(images)[0], nn.Sequential(*plain)(F.interpolate(twice, 28, mode="area"))
     )
+
+
+@pytest.mark.parametrize("transformation", ["affine", "projective", "thin-plate-spline"])
+def test_starts_at_the_middle_in_every_family_of_the_table(transformation):
+    network = build("st-fcn", transformation, size=28, view=28, classes=10, budget=100_000).eval()
+    _, theta = network(torch.rand(1, 1, 28, 28))
+    points = torch.rand(1, 50, 2) * 2 - 1
+    read = network.transformer.transformation.transform_points(theta, points)
+    torch.testing.assert_close(read, 0.7 * points)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from equality import assert_identical
-from spatial_transformers import Affine, Attention, RegressionHead
+from spatial_transformers import Affine, Attention, InputError, RegressionHead
 
 transformations = pytest.mark.parametrize(
     "transformation", [Affine(), Affine(3), Attention(), Attention(3)], ids=repr
@@ -59,6 +59,22 @@ def test_features_get_a_gradient_after_one_step():
     optimiser.step()
     F.mse_loss(head(features), torch.randn(5, 6)).backward()
     assert features.grad.ne(0).all()
+
+
+def test_another_start():
+    start = torch.tensor([0.5, 0.1, 0.0], dtype=torch.float64, requires_grad=True)
+    head = RegressionHead(32, Attention(), start=start)
+    for _ in range(2):
+        assert_identical(head(torch.randn(5, 32)), start.detach().float().expand(5, -1))
+        head.bias.data.normal_()
+        head.reset_parameters()
+    assert len(list(head.parameters())) == 2
+
+
+def test_a_start_that_is_no_theta_is_refused():
+    for start in (torch.zeros(6), torch.zeros(1, 3), torch.tensor([1.0, float("nan"), 0])):
+        with pytest.raises(InputError, match=r"start of shape .*; give Attention\(.* 3 finite"):
+            RegressionHead(32, Attention(), start=start)
 
 
 @pytest.mark.parametrize("perturbation", [0.01, 0.3])

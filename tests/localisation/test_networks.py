@@ -55,6 +55,13 @@ def _shapes(module):
 
 
 @networks
+def test_another_start(network):
+    start = torch.tensor([0.5, 0.1, 0.0])
+    theta = network(Attention(), in_channels=2, start=start)(torch.rand(3, 2, 20, 30))
+    assert_identical(theta, start.expand(3, -1))
+
+
+@networks
 @dimensions
 def test_identity_at_first_for_any_image(network, ndim):
     for transformation in (Affine(ndim), Attention(ndim)):

@@ -3,7 +3,8 @@
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from .._types import Image, InputError, Size, Theta
 from ..grid import Transformation
@@ -31,6 +32,7 @@ class LocalisationCNN(nn.Module):
         filters: filters of both convolutions.
         hidden: width of the fully connected layer.
         batch_norm: normalise what each convolution, and the pooling, gives.
+        start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
         device: of the parameters.
         dtype: of the parameters.
@@ -57,6 +59,7 @@ class LocalisationCNN(nn.Module):
         filters: int = 20,
         hidden: int = 20,
         batch_norm: bool = False,
+        start: Float[Tensor, "P"] | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -82,7 +85,9 @@ class LocalisationCNN(nn.Module):
             nn.Linear(filters * self._pixels_left(padding), hidden, **factory),
             nn.ReLU(),
         )
-        self.head = RegressionHead(hidden, transformation, perturbation=perturbation, **factory)
+        self.head = RegressionHead(
+            hidden, transformation, start=start, perturbation=perturbation, **factory
+        )
 
     def forward(self, image: Image) -> Theta:
         """Return θ (N, P) of images (N, C, *any size)."""

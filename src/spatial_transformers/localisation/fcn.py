@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from .._types import Image, Size, Theta
 from ..grid import Transformation
@@ -24,6 +25,7 @@ class LocalisationFCN(nn.Module):
             on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given.
         hidden: widths of the hidden layers.
         batch_norm: normalise after each hidden layer.
+        start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
         device: of the parameters.
         dtype: of the parameters.
@@ -46,6 +48,7 @@ class LocalisationFCN(nn.Module):
         input_size: Size | None = None,
         hidden: Sequence[int] = (32, 32, 32),
         batch_norm: bool = False,
+        start: Float[Tensor, "P"] | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
@@ -62,7 +65,9 @@ class LocalisationFCN(nn.Module):
             layers += [nn.Linear(features, width, **factory), *norm, nn.ReLU()]
             features = width
         self.body = nn.Sequential(*layers)
-        self.head = RegressionHead(features, transformation, perturbation=perturbation, **factory)
+        self.head = RegressionHead(
+            features, transformation, start=start, perturbation=perturbation, **factory
+        )
 
     def forward(self, image: Image) -> Theta:
         """Return θ (N, P) of images (N, C, *any size)."""

@@ -1,4 +1,4 @@
-"""The regression layer that ends every localisation network (section 3.1), first at identity."""
+"""The regression layer that ends every localisation network (section 3.1), at a given θ first."""
 
 import torch
 import torch.nn.functional as F
@@ -6,29 +6,37 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, without_autocast
-from .._types import Theta
+from .._types import InputError, Theta
 from ..grid import Transformation
 
 
 class RegressionHead(nn.Module):
-    """Linear layer from features to θ that predicts the identity at first.
+    """Linear layer from features to θ that predicts the identity at first, or another start.
 
-    Its weights start at zero and its bias at the identity, so that the transformer begins by
+    Its weights begin at zero and its bias at the identity, so that the transformer begins by
     passing its input through. Zero no further layer: two in a row leave the network dead. θ is
     float32 or better, also under autocast and after `.to(torch.bfloat16)`.
 
     Args:
         in_features: width of the features.
         transformation: read for its `identity()`; no reference to it is kept.
-        perturbation: standard deviation of θ about the identity for features of unit variance.
+        start: θ (P,) at first; the identity if None. A transformer that should begin by looking
+            closer, or several that should begin apart, get it here.
+        perturbation: standard deviation of θ about the start for features of unit variance.
             Above 0 it leaves the flat spot that the identity is for some families.
         device: of the parameters.
         dtype: of the parameters.
+
+    Raises:
+        InputError: if `start` is not P finite numbers.
 
     Example:
         >>> from spatial_transformers import Attention, RegressionHead
         >>> RegressionHead(32, Attention())(torch.rand(2, 32)).tolist()
         [[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]]
+        >>> half = torch.tensor([0.5, 0.0, 0.0])
+        >>> RegressionHead(32, Attention(), start=half)(torch.rand(1, 32)).tolist()
+        [[0.5, 0.0, 0.0]]
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.1 and 4.
 
@@ -39,12 +47,13 @@ class RegressionHead(nn.Module):
         in_features: int,
         transformation: Transformation,
         *,
+        start: Float[Tensor, "P"] | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        self.start = transformation.identity()  # plain attribute: no state, never on meta
+        self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
         width = transformation.num_parameters
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
@@ -52,7 +61,7 @@ class RegressionHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Return to the identity."""
+        """Return to the start."""
         std = self.perturbation / self.weight.shape[1] ** 0.5
         nn.init.normal_(self.weight, std=std) if std else nn.init.zeros_(self.weight)
         with torch.no_grad():
@@ -67,3 +76,15 @@ class RegressionHead(nn.Module):
     def extra_repr(self) -> str:
         """Show the widths."""
         return f"in_features={self.weight.shape[1]}, num_parameters={self.weight.shape[0]}"
+
+
+def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
+    identity = transformation.identity()
+    if start is None:
+        return identity
+    if start.shape != identity.shape or not start.isfinite().all():
+        raise InputError(
+            f"start of shape {tuple(start.shape)} was given; give {transformation!r} a θ of "
+            f"{len(identity)} finite numbers"
+        )
+    return start.detach().to(identity)

@@ -6,11 +6,15 @@ spatial transformer pays for it with a narrower classifier.
 """
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.functional import jacobian
 
 from spatial_transformers import (
+    Affine,
     LocalisationCNN,
     LocalisationFCN,
     SpatialTransformer,
@@ -24,6 +28,8 @@ from .fcn import FCN
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 ST_MODELS = ("st-cnn", "st-fcn")
 _POINTS = 2  # that a transformer reads along each axis for a pixel of the classifier's
+_START = 0.7  # of the image's height and width, in the middle, that a transformer reads at first
+_LATTICE = 5  # points along each axis at which a θ is nearest to that
 
 
 class Network(nn.Module):
@@ -49,7 +55,8 @@ def build(
 
     Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
     axis, and the classifier behind it averages 2 × 2 of these (section 3.4: sampling fewer points
-    than there are pixels causes aliasing).
+    than there are pixels causes aliasing). It starts at 0.7 times the identity: learning hardly
+    changes the size at which digits are seen, and larger ones are told apart better.
 
     Localisation networks are the paper's, but normalise batches: for `st-cnn` convolutional, on the
     image at half its size (16 pixels at least), with a hidden layer of 64 where the paper has 20;
@@ -81,13 +88,28 @@ def _transformer(
     if model not in ST_MODELS:
         return None
     family = make_transformation(transformation)
+    common: Any = {"in_channels": 1, "batch_norm": True, "start": _start(transformation)}
     if model == "st-cnn":
-        localisation = LocalisationCNN(
-            family, in_channels=1, input_size=max(size // 2, 16), hidden=64, batch_norm=True
-        )
+        localisation = LocalisationCNN(family, input_size=max(size // 2, 16), hidden=64, **common)
     else:
-        localisation = LocalisationFCN(family, in_channels=1, input_size=size, batch_norm=True)
+        localisation = LocalisationFCN(family, input_size=size, **common)
     return SpatialTransformer(localisation, family, size=_POINTS * view)
+
+
+@cache
+def _start(transformation: str) -> Tensor:
+    """Return the θ (P,) nearest to the middle of the image, by a Gauss-Newton step from identity.
+
+    One step is exact for maps linear in θ, and for projective ones.
+    """
+    with torch.device("cpu"):  # also for a network on the meta device
+        family = make_transformation(transformation)
+        identity = family.identity().double()
+        points = Affine().grid(Affine().identity()[None].double(), _LATTICE).view(1, -1, 2)
+        slope = jacobian(lambda theta: family.transform_points(theta[None], points), identity)
+        wanted = (_START - 1) * family.transform_points(identity[None], points)
+        step = torch.linalg.lstsq(slope.flatten(0, 2), wanted.view(-1, 1), driver="gelsd")
+        return identity + step.solution[:, 0]
 
 
 def _widest(fits: Callable[[int], bool]) -> int:

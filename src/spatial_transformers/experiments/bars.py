@@ -6,6 +6,7 @@ from statistics import mean
 from matplotlib.figure import Figure
 
 from .files import whole
+from .networks import has_transformer
 from .table import Cells
 
 _OURS, _PAPER, _PLAIN = "#2e6f95", "#d1495b", "#9aa5ab"
@@ -25,7 +26,7 @@ def draw(cells: Cells, path: Path) -> None:
         for row, paper, errors in bars:
             at = places[row]
             if errors:
-                colour = _OURS if row.startswith("st-") else _PLAIN
+                colour = _OURS if has_transformer(row) else _PLAIN
                 panel.barh(at, mean(errors), color=colour, height=0.7)
                 panel.plot(errors, [at] * len(errors), ".", color="black", markersize=3)
             panel.plot([paper, paper], [at - 0.42, at + 0.42], color=_PAPER, linewidth=2)
@@ -47,4 +48,4 @@ def draw(cells: Cells, path: Path) -> None:
 
 def _order(row: str) -> tuple[bool, bool]:
     """Networks of convolutions come last, and before those with a transformer the plain one."""
-    return row.removeprefix("st-").startswith("cnn"), row.startswith("st-")
+    return "cnn" in row, has_transformer(row)

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from .networks import has_transformer
+
 #: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
 Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
 _WHEN = "before", "after"
@@ -74,7 +76,8 @@ def details(cells: Cells) -> str:
         ours = difference = parameters = "–"
         errors = [metrics["test_error"] for metrics in runs]
         if errors:
-            void = " (void)" if _is_baseline(name) and round(mean(errors), 1) > paper else ""
+            plain = not has_transformer(name.partition("/")[2])
+            void = " (void)" if plain and round(mean(errors), 1) > paper else ""
             ours, difference = f"{mean(errors):.2f}", f"{mean(errors) - paper:+.2f}{void}"
             parameters = f"{runs[0]['parameters']:,}"
         rows.append(_row(name, paper, ours, difference, _spread(errors), len(errors), parameters))
@@ -119,7 +122,3 @@ def _row(*columns: object) -> str:
 
 def _spread(errors: Sequence[float]) -> str:
     return f"{stdev(errors):.2f}" if len(errors) > 1 else "–"
-
-
-def _is_baseline(cell: str) -> bool:
-    return cell.count("/") == 1

@@ -26,7 +26,6 @@ from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
-ST_MODELS = ("st-cnn", "st-fcn")
 _POINTS = 2  # that a transformer reads along each axis for a pixel of the classifier's
 _START = 0.7  # of the image's height and width, in the middle, that a transformer reads at first
 _LATTICE = 5  # points along each axis at which a θ is nearest to that
@@ -77,6 +76,11 @@ def build(
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def has_transformer(model: str) -> bool:
+    """Return whether a model, or a table's row such as `st-cnn/affine`, has a transformer."""
+    return model.startswith("st-")
+
+
 def count_parameters(module: nn.Module) -> int:
     """Return the number of trainable numbers."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -85,7 +89,7 @@ def count_parameters(module: nn.Module) -> int:
 def _transformer(
     model: str, transformation: str, size: int, view: int
 ) -> SpatialTransformer | None:
-    if model not in ST_MODELS:
+    if not has_transformer(model):
         return None
     family = make_transformation(transformation)
     common: Any = {"in_channels": 1, "batch_norm": True, "start": _start(transformation)}

@@ -220,6 +220,13 @@ def test_jitter_bends_but_little():
     assert (bent - images).abs().mean() > 0.02
 
 
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_jitter_leaves_digits_among_clutter_alone(name):
+    images, others = torch.rand(4, 1, 28, 28), torch.rand(9, 1, 28, 28)
+    bent, plain = (DISTORTIONS[name](images, draws(4), others, jitter) for jitter in (1, 0))
+    assert bent.equal(plain) == (name == "TC")
+
+
 @pytest.mark.parametrize("size", [8, 28])
 def test_jitter_is_a_spline_with_the_centre_of_mass_put_back(size):
     moves = np.random.default_rng(1).normal(0, 0.05, 50)

@@ -51,12 +51,14 @@ class Distortion:
             images: of the samples.
             draws: decide everything that is random.
             others: images (M, 1, H, W) in uint8 or [0, 1], pieces of which are the clutter.
-            jitter: of the image itself, before it is placed: see `_bent`. It augments training.
+            jitter: of the image itself, before it is placed: see `_bent`. It augments training. Not
+                among clutter: bending blurs a little, by which digits in training, and not those
+                that are scored, could be told from it.
 
         """
         transformation, theta = self.place(draws)
         theta = theta.to(images)
-        if jitter:
+        if jitter and not self.patches:
             points = transformation.grid(theta, self.size)
             canvas = sample(images, _bent(points, images, draws, jitter))
         else:

@@ -51,19 +51,23 @@ class Distortion:
             images: of the samples.
             draws: decide everything that is random.
             others: images (M, 1, H, W) in uint8 or [0, 1], pieces of which are the clutter.
-            jitter: of the image itself, before it is placed: see `_bent`. It augments training. Not
-                among clutter: bending blurs a little, by which digits in training, and not those
-                that are scored, could be told from it.
+            jitter: of the image itself, before it is placed: see `_bent`. It augments training.
+                Pieces of clutter then come from places between pixels. Both are read by bicubic
+                interpolation: were one blurred more than the other, digits in training could be
+                told by that, and not those that are scored.
 
         """
         transformation, theta = self.place(draws)
         theta = theta.to(images)
         if jitter and not self.patches:
             points = transformation.grid(theta, self.size)
-            canvas = sample(images, _bent(points, images, draws, jitter))
-        else:
-            canvas = warp(images, theta, transformation, size=self.size)
-        return _clutter(canvas, draws, others, self.patches) if self.patches else canvas
+            return sample(images, _bent(points, images, draws, jitter))
+        if jitter:  # places are whole pixels: reading twice blurs no more
+            images = _sharp(images, _bent(_still(images), images, draws, jitter))
+        canvas = warp(images, theta, transformation, size=self.size)
+        if self.patches:
+            canvas = _clutter(canvas, draws, others, self.patches, between=jitter > 0)
+        return canvas
 
 
 def rotated(draws: Draws, share: float = 1.0) -> Placed:
@@ -166,10 +170,9 @@ def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tens
     linear = draws.normal("jitter", 0.1 * strength, 4).view(-1, 2, 2)
     moves = draws.normal("jitter of points", _normalised(strength), nodes.numel())
     moves = moves.view(-1, *nodes.shape) + nodes @ linear.mT
-    size = images.shape[2:]
+    size, still = images.shape[2:], _still(images)
     pulls = _pulls(5, size, points.device).to(points)
     field = (moves.mT.flatten(0, 1).to(points) @ pulls).view(-1, 2, *size)
-    still = Affine().grid(Affine().identity()[None].to(points), size)
     bent = sample(images, still + field.movedim(1, -1))
     points = points + (_centre(bent, still) - _centre(images, still))[:, None, None]
     return points + sample(field, points, padding_mode="border").movedim(1, -1)
@@ -181,7 +184,19 @@ def _centre(images: Tensor, points: Tensor) -> Tensor:
     return mass @ points.view(-1, 2) / mass.sum(1, keepdim=True).clamp(min=1e-6)
 
 
-def _clutter(canvas: Tensor, draws: Draws, others: Tensor, patches: int) -> Tensor:
+def _still(images: Tensor) -> Tensor:
+    """Return the points (1, H, W, 2) of the images' own pixels."""
+    return Affine().grid(Affine().identity()[None].to(images), images.shape[2:])
+
+
+def _sharp(images: Tensor, points: Tensor) -> Tensor:
+    return sample(images, points, mode="bicubic", padding_mode="border").clamp(0, 1)
+
+
+def _clutter(
+    canvas: Tensor, draws: Draws, others: Tensor, patches: int, *, between: bool
+) -> Tensor:
+    """Lay pieces of other images over the canvas, from whole pixels or from between them."""
     height, width = canvas.shape[2:]
     source = draws.integers("patches", 0, len(others), patches)
     top = draws.integers("patches' top", 0, others.shape[2] - _PATCH + 1, patches)
@@ -193,11 +208,14 @@ def _clutter(canvas: Tensor, draws: Draws, others: Tensor, patches: int) -> Tens
     pieces = others[
         source[..., None, None], 0, top[..., None, None] + down, left[..., None, None] + along
     ]  # (N, patches, 6, 6)
-    if not pieces.is_floating_point():
-        pieces = pieces / 255
+    pieces = (pieces if pieces.is_floating_point() else pieces / 255).to(canvas)
+    if between:
+        apart = pieces.view(-1, 1, _PATCH, _PATCH)
+        moves = draws.uniform("patches' shift", -1 / _PATCH, 1 / _PATCH, 2 * patches).to(canvas)
+        pieces = _sharp(apart, _still(apart) + moves.view(-1, 1, 1, 2))
     places = (row[..., None, None] + down) * width + column[..., None, None] + along
     flat = canvas.flatten(1).scatter_reduce(
-        1, places.flatten(1), pieces.to(canvas).flatten(1), "amax"
+        1, places.flatten(1), pieces.view(len(canvas), -1), "amax"
     )
     return flat.view_as(canvas)
 

@@ -80,7 +80,7 @@ def test_table_and_pictures(results, data, capsys):
     table = (results / "table.md").read_text()
     assert table == capsys.readouterr().out
     error = json.loads((results / "TC/cnn/0/metrics.json").read_text())["test_error"]
-    assert f"| TC/cnn | 3.5 | {error:.2f} | {error - 3.5:+.2f} (void) | – | 1 |" in table
+    assert f"| TC/cnn | 3.5 | {error:.2f} | {error - 3.5:+.2f} (void) |  | – | 1 |" in table
     for name in ("bars.png", "TC/st-cnn/affine/0/picture.png", "TC/st-cnn/affine/0/alignment.gif"):
         with Image.open(results / name) as picture:
             picture.verify()

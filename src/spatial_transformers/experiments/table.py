@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
-from .networks import has_transformer
-
 #: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
 Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
 _WHEN = "before", "after"
@@ -24,7 +22,7 @@ def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     rows = _head("model", "parameters", "seeds", "test error (%)", "spread (%)")
     for model, metrics in runs.items():
-        errors = [m["test_error"] for m in metrics]
+        errors = _errors(metrics)
         columns = model, f"{metrics[0]['parameters']:,}", len(errors), f"{mean(errors):.2f}"
         rows.append(_row(*columns, _spread(errors)))
     return "\n".join(rows)
@@ -45,7 +43,7 @@ def overview(cells: Cells) -> str:
     rows: dict[str, dict[str, str]] = {}
     for name, (paper, runs) in cells.items():
         column, _, row = name.partition("/")
-        ours = f"{mean(metrics['test_error'] for metrics in runs):.2f}" if runs else "–"
+        ours = f"{mean(_errors(runs)):.2f}" if runs else "–"
         rows.setdefault(row, {})[column] = f"{ours} ({paper})"
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = _head("ours (the paper's), %", *columns)
@@ -58,29 +56,35 @@ def overview(cells: Cells) -> str:
 def details(cells: Cells) -> str:
     """Return a row per cell: the paper's error, and the metrics of our runs if there are any.
 
-    Where a network without a spatial transformer is worse than the paper's, the comparison with it
-    proves nothing, and the row says so.
+    A network with a spatial transformer is also compared with ours without (`baseline`). Where that
+    one is worse than the paper's, the comparison proves nothing, and its row says so.
 
     Example:
         >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
-        >>> print(details({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, runs)}))
-        | cell | paper (%) | ours (%) | difference | spread | seeds | parameters |
-        | --- | ---: | ---: | ---: | ---: | ---: | ---: |
-        | R/cnn | 1.2 | – | – | – | 0 | – |
-        | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | 0.07 | 2 | 9 |
+        >>> print(details({"R/cnn": (1.2, runs[:1]), "R/st-cnn/affine": (0.7, runs)}))
+        | cell | paper (%) | ours (%) | difference | baseline | spread | seeds | parameters |
+        | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+        | R/cnn | 1.2 | 0.50 | -0.70 |  | – | 1 | 9 |
+        | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | +0.05 | 0.07 | 2 | 9 |
 
     """
-    columns = "paper (%)", "ours (%)", "difference", "spread", "seeds", "parameters"
+    columns = "paper (%)", "ours (%)", "difference", "baseline", "spread", "seeds", "parameters"
     rows = _head("cell", *columns)
+    means = {name: mean(_errors(runs)) for name, (_, runs) in cells.items() if runs}
     for name, (paper, runs) in cells.items():
+        column, row, *_ = name.split("/")
+        plain = f"{column}/{row.removeprefix('st-')}"
         ours = difference = parameters = "–"
-        errors = [metrics["test_error"] for metrics in runs]
-        if errors:
-            plain = not has_transformer(name.partition("/")[2])
-            void = " (void)" if plain and round(mean(errors), 1) > paper else ""
-            ours, difference = f"{mean(errors):.2f}", f"{mean(errors) - paper:+.2f}{void}"
+        baseline = "" if name == plain else "–"
+        if runs:
+            error = means[name]
+            void = " (void)" if name == plain and round(error, 1) > paper else ""
+            ours, difference = f"{error:.2f}", f"{error - paper:+.2f}{void}"
             parameters = f"{runs[0]['parameters']:,}"
-        rows.append(_row(name, paper, ours, difference, _spread(errors), len(errors), parameters))
+            if name != plain and plain in means:
+                baseline = f"{error - means[plain]:+.2f}"
+        spread = _spread(_errors(runs))
+        rows.append(_row(name, paper, ours, difference, baseline, spread, len(runs), parameters))
     return "\n".join(rows)
 
 
@@ -118,6 +122,10 @@ def _head(first: str, *columns: str) -> list[str]:
 
 def _row(*columns: object) -> str:
     return f"| {' | '.join(map(str, columns))} |"
+
+
+def _errors(runs: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [metrics["test_error"] for metrics in runs]
 
 
 def _spread(errors: Sequence[float]) -> str:

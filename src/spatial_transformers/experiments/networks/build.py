@@ -28,6 +28,7 @@ from .fcn import FCN
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 _POINTS = 2  # that a transformer reads along each axis for a pixel of the classifier's
 _START = 0.7  # of the image's height and width, in the middle, that a transformer reads at first
+_HIDDEN = 64  # width of a localisation network's hidden layers
 _LATTICE = 5  # points along each axis at which a θ is nearest to that
 
 
@@ -54,12 +55,12 @@ def build(
 
     Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
     axis, and the classifier behind it averages 2 × 2 of these (section 3.4: sampling fewer points
-    than there are pixels causes aliasing). It starts at 0.7 times the identity: learning hardly
-    changes the size at which digits are seen, and larger ones are told apart better.
+    than there are pixels causes aliasing). It starts on the middle of the image, from which it learns
+    better than from the whole.
 
-    Localisation networks are the paper's, but normalise batches: for `st-cnn` convolutional, on the
-    image at half its size (16 pixels at least), with a hidden layer of 64 where the paper has 20;
-    for `st-fcn` fully connected, on the whole image.
+    Localisation networks are the paper's, convolutional for `st-cnn` and fully connected for
+    `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and
+    both see the image at half its size (16 pixels at least).
     """
     family = CNN if model.endswith("cnn") else FCN
     with torch.device("meta"):
@@ -92,11 +93,16 @@ def _transformer(
     if not has_transformer(model):
         return None
     family = make_transformation(transformation)
-    common: Any = {"in_channels": 1, "batch_norm": True, "start": _start(transformation)}
+    common: Any = {
+        "in_channels": 1,
+        "input_size": max(size // 2, 16),
+        "batch_norm": True,
+        "start": _start(transformation),
+    }
     if model == "st-cnn":
-        localisation = LocalisationCNN(family, input_size=max(size // 2, 16), hidden=64, **common)
+        localisation = LocalisationCNN(family, hidden=_HIDDEN, **common)
     else:
-        localisation = LocalisationFCN(family, input_size=size, **common)
+        localisation = LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
     return SpatialTransformer(localisation, family, size=_POINTS * view)
 
 

@@ -32,7 +32,6 @@ class Classifier(LightningModule):
         self._wrong: list[Tensor] = []
         self._thetas: list[Tensor] = []
         self.theta = torch.empty(0)  # of the images scored last
-        self.theta_summary: dict[str, dict[str, float]] = {}
         self.errors: list[float] = []  # % of the validation images, after each epoch
         self.test_error = float("nan")  # %
         self.seconds = 0.0  # of training, interruptions taken out
@@ -71,13 +70,19 @@ class Classifier(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log what the transformer does, so that a collapse shows early."""
         self.errors.append(self._summarise("val_error"))
-        for name, value in self.theta_summary.items():
+        summary = self.theta_summary()
+        for name, value in summary.items():
             self.log_dict({f"theta/{name}, {part}": number for part, number in value.items()})
-        if "outside (%)" in self.theta_summary:
-            self.log("outside (%)", self.theta_summary["outside (%)"]["mean"], prog_bar=True)
+        if summary:
+            self.log("outside (%)", summary["outside (%)"]["mean"], prog_bar=True)
+
+    def theta_summary(self) -> dict[str, dict[str, float]]:
+        """Return mean and standard deviation of θ in human units, or nothing without one."""
+        transformer = self.network.transformer
+        return {} if transformer is None else summarise(transformer.transformation, self.theta)
 
     def on_test_epoch_end(self) -> None:
-        """Keep the error and the summary of θ for the run's metrics."""
+        """Keep the error for the run's metrics."""
         self.test_error = self._summarise("test_error")
 
     def on_train_end(self) -> None:
@@ -140,13 +145,11 @@ class Classifier(LightningModule):
             self._thetas.append(theta.cpu())
 
     def _summarise(self, name: str) -> float:
-        """Log and return the error in percent, and summarise θ."""
+        """Log and return the error in percent, and keep θ."""
         error = 100 * torch.cat(self._wrong).double().mean().item()
         self.log(name, error, prog_bar=True, sync_dist=True)
         self._wrong.clear()
-        transformer = self.network.transformer
-        if transformer is not None and self._thetas:
+        if self._thetas:
             self.theta = torch.cat(self._thetas)
-            self.theta_summary = summarise(transformer.transformation, self.theta)
         self._thetas.clear()
         return error

@@ -254,7 +254,7 @@ def _score(runner: Trainer, classifier: Classifier, data: DistortedImages) -> di
         "test_error": classifier.test_error,
         "test_images": len(data.splits.test) * data.repeats,
         "parameters": count_parameters(classifier.network),
-        "theta": classifier.theta_summary,
+        "theta": classifier.theta_summary(),
         "alignment": aligned,
     }
 

@@ -92,7 +92,7 @@ def test_theta_is_logged_each_epoch(short):
 
     events = EventAccumulator(str(short[1] / "tensorboard")).Reload()
     for tag in ("theta/rotation (deg), mean", "theta/scale x, std", "theta/outside (%), mean"):
-        assert len(events.Scalars(tag)) == 2
+        assert len(events.Scalars(tag)) == short[0].epochs
 
 
 def test_bfloat16_autocast(tmp_path):
@@ -143,7 +143,7 @@ def test_a_claimed_folder_is_refused(short):
     with pytest.raises(InputError, match="holds a run already"):
         train(recipe, out)
     with pytest.raises(InputError, match=r"another recipe \(epochs: 2 → 3\)"):
-        train(replace(recipe, epochs=3), out, resume=True)
+        train(replace(recipe, epochs=4), out, resume=True)
 
 
 def test_damaged_checkpoint(short, tmp_path):

@@ -142,7 +142,7 @@ def test_a_claimed_folder_is_refused(short):
     recipe, out, _ = short
     with pytest.raises(InputError, match="holds a run already"):
         train(recipe, out)
-    with pytest.raises(InputError, match=r"another recipe \(epochs: 2 → 3\)"):
+    with pytest.raises(InputError, match=r"another recipe \(epochs: 3 → 4\)"):
         train(replace(recipe, epochs=4), out, resume=True)
 
 

@@ -55,8 +55,8 @@ def build(
 
     Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
     axis, and the classifier behind it averages 2 × 2 of these (section 3.4: sampling fewer points
-    than there are pixels causes aliasing). It starts on the middle of the image, from which it learns
-    better than from the whole.
+    than there are pixels causes aliasing). It starts on the middle of the image, from which it
+    learns better than from the whole.
 
     Localisation networks are the paper's, convolutional for `st-cnn` and fully connected for
     `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and

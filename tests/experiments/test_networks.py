@@ -20,23 +20,26 @@ from spatial_transformers.experiments.networks.convolution import (
 from spatial_transformers.experiments.registry import EXPERIMENTS
 
 
-def test_budget_is_that_of_the_paper_s_cnn():
-    """64 filters of 9×9 and 64 of 7×7, with biases, and a classifier of what they leave."""
-    for size, budget in EXPERIMENTS["distorted-mnist"].budget.items():
+def test_budgets_are_those_of_the_paper_s_networks():
+    """64 filters of 9×9 and 64 of 7×7, or 256 hidden units twice, with biases, and a classifier."""
+    budget = EXPERIMENTS["distorted-mnist"].budget
+    for size in (28, 42, 60):
         convolutions = nn.Conv2d(1, 64, 9), nn.MaxPool2d(2), nn.Conv2d(64, 64, 7), nn.MaxPool2d(2)
         left = nn.Sequential(*convolutions, nn.Flatten())(torch.zeros(1, 1, size, size)).shape[1]
-        paper = nn.Sequential(*convolutions, nn.Linear(left, 10))
-        assert count_parameters(paper) == budget
+        cnn = nn.Sequential(*convolutions, nn.Linear(left, 10))
+        fcn = nn.Sequential(nn.Linear(size**2, 256), nn.Linear(256, 256), nn.Linear(256, 10))
+        assert count_parameters(cnn) == budget["cnn"][size]
+        assert count_parameters(fcn) == budget["fcn"][size]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 @pytest.mark.parametrize("transformation", FAMILIES)
 def test_matched_size(name, transformation):
     experiment = EXPERIMENTS[name]
-    sizes = {distortion.size for distortion in experiment.distortions.values()}
-    assert sizes == set(experiment.budget)
-    for size, budget in experiment.budget.items():
-        for model in MODELS:
+    for model in MODELS:
+        budgets = experiment.budget[model.removeprefix("st-")]
+        assert set(budgets) == {distortion.size for distortion in experiment.distortions.values()}
+        for size, budget in budgets.items():
             facts = {"view": experiment.view, "classes": 10, "budget": budget}
             network = build(model, transformation, size=size, **facts)
             assert 0.96 * budget < count_parameters(network) <= budget

@@ -15,7 +15,8 @@ class Experiment:
 
     Args:
         classes: how many there are.
-        budget: parameters of every network, at most, by the size of the canvas.
+        budget: parameters of every network, at most, by its kind (`cnn`, `fcn`) and the size of the
+            canvas.
         view: height and width in pixels of what a spatial transformer gives to the classifier.
         distortions: of its images, by the paper's names.
         repeats: fixed distortions scored per test image.
@@ -30,7 +31,7 @@ class Experiment:
     """
 
     classes: int
-    budget: Mapping[int, int]
+    budget: Mapping[str, Mapping[int, int]]
     view: int
     distortions: dict[str, Distortion]
     repeats: int

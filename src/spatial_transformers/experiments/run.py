@@ -238,7 +238,7 @@ def _network(experiment: Experiment, recipe: Recipe) -> Network:
         size=size,
         view=experiment.view,
         classes=experiment.classes,
-        budget=experiment.budget[size],
+        budget=experiment.budget[recipe.model.removeprefix("st-")][size],
     )
 
 

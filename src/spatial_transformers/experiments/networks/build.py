@@ -1,8 +1,8 @@
 """Builds a network by name, as wide as its budget of parameters allows.
 
-The rule of matched size: all models of an experiment get the same number of parameters at most, the
-localisation network included, and each takes the largest width that keeps to it. A model with a
-spatial transformer pays for it with a narrower classifier.
+The rule of matched size: models of one kind, `cnn` or `fcn`, get the same number of parameters at
+most, the localisation network included, and each takes the largest width that keeps to it. A model
+with a spatial transformer pays for it with a narrower classifier.
 """
 
 from collections.abc import Callable

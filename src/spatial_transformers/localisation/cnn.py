@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._types import Image, InputError, Size, Theta
@@ -59,7 +58,7 @@ class LocalisationCNN(nn.Module):
         filters: int = 20,
         hidden: int = 20,
         batch_norm: bool = False,
-        start: Float[Tensor, "P"] | None = None,
+        start: Tensor | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,

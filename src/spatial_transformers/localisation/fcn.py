@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._types import Image, Size, Theta
@@ -48,7 +47,7 @@ class LocalisationFCN(nn.Module):
         input_size: Size | None = None,
         hidden: Sequence[int] = (32, 32, 32),
         batch_norm: bool = False,
-        start: Float[Tensor, "P"] | None = None,
+        start: Tensor | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,

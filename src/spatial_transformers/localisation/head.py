@@ -47,7 +47,7 @@ class RegressionHead(nn.Module):
         in_features: int,
         transformation: Transformation,
         *,
-        start: Float[Tensor, "P"] | None = None,
+        start: Tensor | None = None,
         perturbation: float = 0.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,

@@ -6,7 +6,7 @@ from statistics import mean
 from matplotlib.figure import Figure
 
 from .files import whole
-from .networks import has_transformer
+from .networks import has_transformer, plain
 from .table import Cells
 
 _OURS, _PAPER, _PLAIN = "#2e6f95", "#d1495b", "#9aa5ab"
@@ -48,4 +48,4 @@ def draw(cells: Cells, path: Path) -> None:
 
 def _order(row: str) -> tuple[bool, bool]:
     """Networks of convolutions come last, and before those with a transformer the plain one."""
-    return "cnn" in row, has_transformer(row)
+    return plain(row).startswith("cnn"), has_transformer(row)

@@ -38,7 +38,7 @@ from .classifier import Classifier
 from .data.module import DistortedImages
 from .files import read_json, whole, write_json
 from .machine import facts
-from .networks import Network, build, count_parameters
+from .networks import Network, build, count_parameters, plain
 from .pose import alignment
 from .recipe import Recipe
 from .registry import find
@@ -238,7 +238,7 @@ def _network(experiment: Experiment, recipe: Recipe) -> Network:
         size=size,
         view=experiment.view,
         classes=experiment.classes,
-        budget=experiment.budget[recipe.model.removeprefix("st-")][size],
+        budget=experiment.budget[plain(recipe.model)][size],
     )
 
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from .networks import plain
+
 #: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
 Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
 _WHEN = "before", "after"
@@ -73,16 +75,16 @@ def details(cells: Cells) -> str:
     means = {name: mean(_errors(runs)) for name, (_, runs) in cells.items() if runs}
     for name, (paper, runs) in cells.items():
         column, row, *_ = name.split("/")
-        plain = f"{column}/{row.removeprefix('st-')}"
+        without = f"{column}/{plain(row)}"
         ours = difference = parameters = "–"
-        baseline = "" if name == plain else "–"
+        baseline = "" if name == without else "–"
         if runs:
             error = means[name]
-            void = " (void)" if name == plain and round(error, 1) > paper else ""
+            void = " (void)" if name == without and round(error, 1) > paper else ""
             ours, difference = f"{error:.2f}", f"{error - paper:+.2f}{void}"
             parameters = f"{runs[0]['parameters']:,}"
-            if name != plain and plain in means:
-                baseline = f"{error - means[plain]:+.2f}"
+            if name != without and without in means:
+                baseline = f"{error - means[without]:+.2f}"
         spread = _spread(_errors(runs))
         rows.append(_row(name, paper, ours, difference, baseline, spread, len(runs), parameters))
     return "\n".join(rows)

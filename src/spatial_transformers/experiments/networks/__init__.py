@@ -5,3 +5,4 @@ from .build import Network as Network
 from .build import build as build
 from .build import count_parameters as count_parameters
 from .build import has_transformer as has_transformer
+from .build import plain as plain

@@ -62,7 +62,7 @@ def build(
     `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and
     both see the image at half its size (16 pixels at least).
     """
-    family = CNN if model.endswith("cnn") else FCN
+    family = CNN if plain(model) == "cnn" else FCN
     with torch.device("meta"):
         transformer = _transformer(model, transformation, size, view)
         seen = size if transformer is None else view
@@ -79,7 +79,12 @@ def build(
 
 def has_transformer(model: str) -> bool:
     """Return whether a model, or a table's row such as `st-cnn/affine`, has a transformer."""
-    return model.startswith("st-")
+    return plain(model) != model
+
+
+def plain(model: str) -> str:
+    """Return a model, or a table's row, without its transformer: `cnn` of `st-cnn`."""
+    return model.removeprefix("st-")
 
 
 def count_parameters(module: nn.Module) -> int:

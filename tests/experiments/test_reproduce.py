@@ -1,6 +1,7 @@
 """The paper's table: its cells, runs that continue, side by side, and refusals."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,16 @@ def test_table_and_pictures(results, data, capsys):
         with Image.open(results / name) as picture:
             picture.verify()
     assert not (results / "TC/cnn/0/picture.png").exists()
+
+
+def test_table_without_weights(results, tmp_path):
+    """Results that keep their errors but not their weights have a table and no pictures."""
+    shutil.copytree(results, tmp_path, dirs_exist_ok=True)
+    cell = tmp_path / "TC/st-cnn/affine/0"
+    for name in "model.safetensors", "alignment.gif":
+        (cell / name).unlink(missing_ok=True)
+    assert stn(tmp_path, "--table", "--only", ",".join(CELLS)) == 0
+    assert not (cell / "alignment.gif").exists()
 
 
 def test_finished_runs_are_not_repeated(results, data):

@@ -168,8 +168,8 @@ def check(
 def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
     """Write table, bars and the pictures that are not there yet, and return the table.
 
-    `table.md` and `bars.png` are in `out`; each first seed with a spatial transformer has
-    `picture.png`, what it does, and `alignment.gif`, how it learned that.
+    `table.md` and `bars.png` are in `out`; each first seed with a spatial transformer, if its
+    weights are there, has `picture.png`, what it does, and `alignment.gif`, how it learned that.
     """
     found = finished(chosen, out)
     bars.draw(found, out / "bars.png")
@@ -178,8 +178,10 @@ def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
         temporary.write_text(table + "\n")
     for cell in chosen:
         _, folder = cell.run(out, 0)
+        if not all((folder / f"{name}.safetensors").is_file() for name in ("model", "poses")):
+            continue
         for name, draw in (("picture.png", run.show), ("alignment.gif", run.film)):
-            if (folder / "poses.safetensors").is_file() and not (folder / name).is_file():
+            if not (folder / name).is_file():
                 draw(folder, folder / name, data=data)
     return table
 

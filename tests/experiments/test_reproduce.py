@@ -92,10 +92,11 @@ def test_table_without_weights(results, tmp_path):
     """Results that keep their errors but not their weights have a table and no pictures."""
     shutil.copytree(results, tmp_path, dirs_exist_ok=True)
     cell = tmp_path / "TC/st-cnn/affine/0"
-    for name in "model.safetensors", "alignment.gif":
-        (cell / name).unlink(missing_ok=True)
+    pictures = cell / "picture.png", cell / "alignment.gif"
+    for path in (cell / "model.safetensors", *pictures):
+        path.unlink(missing_ok=True)
     assert stn(tmp_path, "--table", "--only", ",".join(CELLS)) == 0
-    assert not (cell / "alignment.gif").exists()
+    assert not any(path.exists() for path in pictures)
 
 
 def test_finished_runs_are_not_repeated(results, data):

@@ -40,7 +40,7 @@ def test_matched_size(name, transformation):
         budgets = experiment.budget[model.removeprefix("st-")]
         assert set(budgets) == {distortion.size for distortion in experiment.distortions.values()}
         for size, budget in budgets.items():
-            facts = {"view": experiment.view, "classes": 10, "budget": budget}
+            facts = {"view": experiment.view[size], "classes": 10, "budget": budget}
             network = build(model, transformation, size=size, **facts)
             assert 0.96 * budget < count_parameters(network) <= budget
             logits, theta = network(torch.rand(2, 1, size, size))

@@ -17,6 +17,10 @@ BUDGET = {
     "fcn": {28: 269_322, 42: 520_202, 60: 990_218},
 }
 
+#: Height and width in pixels of what a transformer gives to the classifier, by canvas: on `TC`,
+#: whose digits have one size, about what the canvas has where a transformer reads it at first.
+VIEW = {28: 28, 42: 28, 60: 40}
+
 #: MD5 digests of what the four files hold, unzipped.
 CONTENT = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
@@ -63,7 +67,7 @@ PAPER = {
 EXPERIMENT = Experiment(
     classes=10,
     budget=BUDGET,
-    view=28,
+    view=VIEW,
     distortions=DISTORTIONS,
     repeats=1,
     load=load,

@@ -236,7 +236,7 @@ def _network(experiment: Experiment, recipe: Recipe) -> Network:
         recipe.model,
         recipe.transformation,
         size=size,
-        view=experiment.view,
+        view=experiment.view[size],
         classes=experiment.classes,
         budget=experiment.budget[plain(recipe.model)][size],
     )

@@ -37,10 +37,13 @@ def test_budgets_are_those_of_the_paper_s_networks():
 def test_matched_size(name, transformation):
     experiment = EXPERIMENTS[name]
     for model in MODELS:
-        budgets = experiment.budget[model.removeprefix("st-")]
-        assert set(budgets) == {distortion.size for distortion in experiment.distortions.values()}
+        budgets, views = (
+            by[model.removeprefix("st-")] for by in (experiment.budget, experiment.view)
+        )
+        sizes = {distortion.size for distortion in experiment.distortions.values()}
+        assert sizes == set(budgets) == set(views)
         for size, budget in budgets.items():
-            facts = {"view": experiment.view[size], "classes": 10, "budget": budget}
+            facts = {"view": views[size], "classes": 10, "budget": budget}
             network = build(model, transformation, size=size, **facts)
             assert 0.96 * budget < count_parameters(network) <= budget
             logits, theta = network(torch.rand(2, 1, size, size))

@@ -18,7 +18,7 @@ class Experiment:
         budget: parameters of every network, at most, by its kind (`cnn`, `fcn`) and the size of the
             canvas.
         view: height and width in pixels of what a spatial transformer gives to the classifier, by
-            the size of the canvas.
+            its kind and the canvas.
         distortions: of its images, by the paper's names.
         repeats: fixed distortions scored per test image.
         load: reads the images from a folder, or without one from what ships with the package.
@@ -33,7 +33,7 @@ class Experiment:
 
     classes: int
     budget: Mapping[str, Mapping[int, int]]
-    view: Mapping[int, int]
+    view: Mapping[str, Mapping[int, int]]
     distortions: dict[str, Distortion]
     repeats: int
     load: Callable[[Path | None], Splits]

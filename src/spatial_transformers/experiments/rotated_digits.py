@@ -40,7 +40,7 @@ def load(folder: Path | None) -> Splits:
 EXPERIMENT = Experiment(
     classes=10,
     budget={"cnn": {SIZE: 40_000}, "fcn": {SIZE: 40_000}},
-    view={SIZE: SIZE},
+    view={"cnn": {SIZE: SIZE}, "fcn": {SIZE: SIZE}},
     distortions={"R": Distortion(SIZE, partial(rotated, share=SHARE))},
     repeats=20,
     load=load,

@@ -231,14 +231,14 @@ def _data(experiment: Experiment, recipe: Recipe, data: Path | None) -> Distorte
 
 
 def _network(experiment: Experiment, recipe: Recipe) -> Network:
-    size = experiment.distortions[recipe.distortion].size
+    kind, size = plain(recipe.model), experiment.distortions[recipe.distortion].size
     return build(
         recipe.model,
         recipe.transformation,
         size=size,
-        view=experiment.view[size],
+        view=experiment.view[kind][size],
         classes=experiment.classes,
-        budget=experiment.budget[plain(recipe.model)][size],
+        budget=experiment.budget[kind][size],
     )
 
 

@@ -1,7 +1,9 @@
 """Several processes train as one does: the same batches, statistics and gradients.
 
 In double precision: in float32 another order of summation puts a sample on the other side of a kink
-(of ReLU, pooling or the bilinear kernel) within a few steps, whatever adds up.
+(of ReLU, pooling or the bilinear kernel) within a few steps, whatever adds up. And at a tenth of
+the recipe's rate, which on so few images makes a change of the last bit up to ten times as large in
+every step, by one process too.
 """
 
 import json
@@ -19,7 +21,7 @@ STEPS, BATCH = 20, 16
 MAIN = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
 OPTIONS = (
     *("--distortion", "TC", "--jitter", "0.5", "--precision", "64-true"),
-    *("--epochs", "1", "--batch-size", str(BATCH), "--accelerator", "cpu"),
+    *("--epochs", "1", "--batch-size", str(BATCH), "--lr", "3e-4", "--accelerator", "cpu"),
 )
 
 
@@ -65,7 +67,7 @@ def require_as_one_process(folder, model, out):
     assert due.keys() == found.keys()
     for name, value in due.items():
         difference = (found[name] - value).double().norm() / value.double().norm().clamp(min=1e-9)
-        assert difference < 1e-6, name
+        assert difference < 1e-7, name
     assert json.loads((folder / out / "metrics.json").read_text())["made"]["processes"] == 2
 
 

@@ -51,7 +51,7 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-CSRC := $(addprefix src/spatial_transformers/sampler/backends/csrc/,*.h *.cpp CMakeLists.txt *_sets.cmake)
+CSRC := $(addprefix src/spatial_transformers/sampler/backends/cpu/csrc/,*.h *.cpp CMakeLists.txt *_sets.cmake)
 BUILT_OF = pyproject.toml constraints.txt $(wildcard $(CSRC))
 
 .venv/demo.stamp: $(BUILT_OF) | .venv/bin/python

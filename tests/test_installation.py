@@ -13,7 +13,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "spatial_transformers"
-BACKENDS = f"{PACKAGE}/sampler/backends"
+BACKENDS = f"{PACKAGE}/sampler/backends/cpu"
 LEFT_OUT = (".git", ".venv", "runs", "build", "dist", "__pycache__", ".hypothesis", "*_cache")
 LITTER = (
     "CMakeCache",

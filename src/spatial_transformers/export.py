@@ -8,9 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 
+from ._files import whole_files
 from ._types import Image, InputError
 from .transformer import SpatialTransformer
 
@@ -81,7 +80,7 @@ def export(
     path = Path(path)
     write = _writer(path, outputs)
     _check_image(image, dynamic)
-    with _whole(path) as folder, _prepared(model, decompose), _quietly(), torch.no_grad():
+    with whole_files(path) as folder, _prepared(model, decompose), _quietly(), torch.no_grad():
         _run(model, image)
         program = _trace(model, image, dynamic)
         if decompose:
@@ -270,20 +269,6 @@ def _grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: 
         padding_mode=("zeros", "border", "reflection")[padding],
         align_corners=int(align_corners),
     )
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Give a folder beside `path`; what is written in it moves there when the block ends well."""
-    try:
-        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
-            yield Path(folder)
-            for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
-                os.replace(file, path.parent / file.name)  # the model last, after its data
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _first_line(error: BaseException) -> str:

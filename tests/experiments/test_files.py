@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from spatial_transformers import InputError
-from spatial_transformers.experiments.files import read_json, whole, write_json
+from spatial_transformers._files import read_json, whole, write_json
 
 
 def test_round_trip(tmp_path):

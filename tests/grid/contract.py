@@ -28,7 +28,7 @@ from spatial_transformers import (
     Translation,
     VelocityField,
 )
-from spatial_transformers.grid.control_points import regular_points, text_rows
+from spatial_transformers.grid.numerics.control_points import regular_points, text_rows
 
 SIZE = (5, 7, 4)  # a target; [:ndim] of it
 SOURCE = (6, 3, 9)  # a source of another size

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
-from ..experiments.files import write_json
+from .._files import write_json
 from .measure import Found
 
 _LISTS = "rows", "absent"

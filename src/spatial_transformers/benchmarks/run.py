@@ -8,8 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .. import InputError
-from ..experiments import machine
+from .. import InputError, _machine
 from .equality import UnequalError
 from .measure import Found, measure
 from .progress import Progress
@@ -42,7 +41,7 @@ def bench(
     if repeats < 1 or (threads is not None and threads < 1):
         raise InputError(f"{repeats} repeats and {threads} threads were asked for; give 1 or more")
     with _threads(threads):
-        configuration = {**machine.facts(where, *PACKAGES), "repeats": repeats, "quick": quick}
+        configuration = {**_machine.facts(where, *PACKAGES), "repeats": repeats, "quick": quick}
         results = Results(configuration, path)
         todo = [(c, w) for c in cases for w in c.passes if not results.has(c.name, w)]
         measure_one = partial(measure, device=where, repeats=repeats, compiles=not quick)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import ThinPlateSpline
-from ..grid.control_points import text_rows
+from ..grid.numerics.control_points import text_rows
 from ..grid.regular import regular_grid
 from .libraries import library, plate_weights
 from .plates import rows, solve

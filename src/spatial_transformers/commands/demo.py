@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, then print the table and the picture's path."""
+    from .._files import write_json
     from ..experiments import run as runs
-    from ..experiments.files import write_json
     from ..experiments.registry import defaults
     from ..experiments.table import error_table
 

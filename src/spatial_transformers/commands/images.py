@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from .. import InputError
-from ..experiments.files import whole
+from .._files import whole
 
 Image.MAX_IMAGE_PIXELS = 1 << 26
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

@@ -5,7 +5,7 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 
-from .files import whole
+from .._files import whole
 from .networks import has_transformer, plain
 from .table import Cells
 

@@ -14,7 +14,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from spatial_transformers import InputError
 
-from .files import whole
+from .._files import whole
 
 
 class WholeCheckpoints(TorchCheckpointIO):

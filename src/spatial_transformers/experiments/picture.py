@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatial_transformers import InputError, SpatialTransformer, Transformation
 
-from .files import whole
+from .._files import whole
 from .networks import Network
 from .pose import in_words
 

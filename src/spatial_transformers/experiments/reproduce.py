@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
+from .._files import read_json, whole
 from . import bars, run
-from .files import read_json, whole
 from .recipe import Recipe
 from .registry import named
 from .table import Cells, details, overview

@@ -31,13 +31,13 @@ from safetensors.torch import load_file, save
 
 from spatial_transformers import InputError
 
+from .._files import read_json, whole, write_json
+from .._machine import facts
 from . import picture
 from .base import Experiment
 from .checkpoint import WholeCheckpoints
 from .classifier import Classifier
 from .data.module import DistortedImages
-from .files import read_json, whole, write_json
-from .machine import facts
 from .networks import Network, build, count_parameters, plain
 from .pose import alignment
 from .recipe import Recipe

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .._types import InputError
-from .constants import Constants
+from .numerics.constants import Constants
 
 Limits: TypeAlias = tuple[float, float]
 Pair: TypeAlias = tuple[float | None, float | None]  # lowest and highest; None: no bound

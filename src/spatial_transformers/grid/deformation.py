@@ -1,4 +1,4 @@
-"""The maps that add a displacement to every point, T_θ(x) = x + u_θ(x), and flows among them."""
+"""The maps that add a displacement to every point, T_θ(x) = x + u_θ(x)."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .._types import Points, Theta
-from .base import Transformation
 from .regular import Frame, over_extents
+from .transformation import Transformation
 
 
 class Deformation(Transformation):
@@ -32,15 +31,3 @@ class Deformation(Transformation):
             for a, (scale, centre) in enumerate(zip(*source, strict=True))
         ]
         return torch.stack(axes, -1)
-
-
-class Flow(Deformation):
-    """The flow of a velocity v_θ, linear in θ, over a unit of time: that of -θ leads back."""
-
-    def inverse(self, theta: Theta) -> Theta:
-        """Return the θ of the inverse map, -θ."""
-        return -self.check(theta)
-
-    def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates: along -v, to the integration's accuracy."""
-        return self.transform_points(self.inverse(theta), points)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from .._context import context, refuse_samples
 from .._types import InputError, Points, Size, Theta, require_same_batch
-from .base import Transformation
-from .matrices import Matrix, invert, product, square
+from .numerics.matrices import Matrix, invert, product, square
 from .regular import Frame, normalised_frame, regular_grid
+from .transformation import Transformation
 
 NEAREST = 1e-6  # the smallest w in front of the camera: below, gradients in float32 overflow
 _ALIKE = 1e-3  # largest difference of a matrix from the family's closest, relative to its entries

@@ -12,14 +12,14 @@ import pytest
 import torch
 import triton
 import triton.language as tl
+from spatial_transformers.sampler.backends.triton.backend.points import elements, flatten, volume
+from spatial_transformers.sampler.backends.triton.backend.taps import remainder
 
 from spatial_transformers import Affine, Projective, Structured, ThinPlateSpline
-from spatial_transformers.sampler.backends import triton_launch
 from spatial_transformers.sampler.backends.fused import Plan
 from spatial_transformers.sampler.backends.reference import Reference
-from spatial_transformers.sampler.backends.triton import Triton
-from spatial_transformers.sampler.backends.triton_points import elements, flatten, volume
-from spatial_transformers.sampler.backends.triton_taps import remainder
+from spatial_transformers.sampler.backends.triton import launch
+from spatial_transformers.sampler.backends.triton.backend import Triton
 from spatial_transformers.sampler.dispatch import Spec
 from spatial_transformers.sampler.kernels import KERNELS
 from spatial_transformers.sampler.padding import FILLING, PADDING_MODES
@@ -306,9 +306,7 @@ def test_whole_numbers_do_not_depend_on_scale_and_keep_nan(dtype):
     for scale in (1.0, 2.0**-80, 2.0**80, torch.nan, torch.inf):
         grad = torch.ones(1, 1, 9, 9, dtype=dtype) * scale
         needed = (True, False, False, False)
-        (gradient, *_) = triton_launch.backward(
-            plan, grad, needed, image, theta, None, None, exact=True
-        )
+        (gradient, *_) = launch.backward(plan, grad, needed, image, theta, None, None, exact=True)
         found.append(gradient / scale)
     assert found[0].sum() == 81
     assert torch.equal(found[0], found[1])
@@ -363,11 +361,11 @@ def test_large_images_and_targets_take_64_bits(width, large):
     theta = torch.empty(1, 2, 3, device="meta")
     for image, target in ((small, wide), (wide, small)):
         plan = Plan(tuple(target.shape[2:]), "bilinear", "zeros", False, "matrix")
-        assert triton_launch._call(plan, image, theta, None, None).facts["LARGE"] == large
+        assert launch._call(plan, image, theta, None, None).facts["LARGE"] == large
 
 
 def test_large_kernels_compute_the_same(monkeypatch):
-    monkeypatch.setattr(triton_launch, "_LARGE", 1)
+    monkeypatch.setattr(launch, "_LARGE", 1)
     last = _image(2, 3, 5, 4).contiguous(memory_format=torch.channels_last)
     for image in (last, last.contiguous()):
         _agree(_spec(padding="constant"), image, _near(Affine(), 2), Affine(), (3, 4))

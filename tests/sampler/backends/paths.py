@@ -28,7 +28,7 @@ from spatial_transformers import (
     warp,
 )
 from spatial_transformers.sampler.backends import BACKENDS
-from spatial_transformers.sampler.backends.cpu import Cpu
+from spatial_transformers.sampler.backends.cpu.backend import Cpu
 
 CPU = next(b for b in BACKENDS if isinstance(b, Cpu))
 needs_library = pytest.mark.skipif(bool(CPU.missing), reason=CPU.missing or "there is a library")

@@ -19,7 +19,7 @@ from spatial_transformers.sampler import backends
 
 from .recording import record
 
-CSRC = Path(backends.__file__).parent / "csrc"
+CSRC = Path(backends.__file__).parent / "cpu" / "csrc"
 DRIVER = Path(__file__).with_name("driver.cpp")
 SANITIZERS = ("thread", "address,undefined")
 DTYPES = (torch.float32, torch.float16)  # that of most calls, and one that is widened

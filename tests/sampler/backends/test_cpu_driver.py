@@ -13,7 +13,7 @@ from .paths import CPU, SIZED, needs_library
 from .recording import record
 
 COMPILER = shutil.which("g++")
-FOLDER = Path(backends.__file__).parent
+FOLDER = Path(backends.__file__).parent / "cpu"
 DRIVER = Path(__file__).with_name("driver.cpp")
 
 RECORDED = ("strips", "strips, one image", "cells", "blocks of 19", "blocks, one θ", "19 last")

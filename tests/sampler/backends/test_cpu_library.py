@@ -10,7 +10,7 @@ import torch
 from spatial_transformers import Affine, explain, sample, warp
 from spatial_transformers.commands import main
 from spatial_transformers.sampler.backends.aten import Aten
-from spatial_transformers.sampler.backends.cpu import Cpu
+from spatial_transformers.sampler.backends.cpu.backend import Cpu
 from spatial_transformers.sampler.backends.reference import Reference
 
 from .paths import CPU

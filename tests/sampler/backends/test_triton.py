@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from spatial_transformers.sampler.backends import triton as backend
-from spatial_transformers.sampler.backends.triton import Triton
+from spatial_transformers.sampler.backends.triton.backend import Triton
 from spatial_transformers.sampler.dispatch import Spec
 from spatial_transformers.sampler.kernels import KERNELS
 
@@ -73,10 +73,9 @@ TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16"}
 
 def _compiled(kernel, tensors, facts):
     """Compile a kernel for an H200 and return its assembly: sizes are numbers not known."""
+    from spatial_transformers.sampler.backends.triton.backend.launch import _OPTIONS
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
-
-    from spatial_transformers.sampler.backends.triton_launch import _OPTIONS
 
     signature, constants, aligned = {}, {}, {}
     for place, name in enumerate(kernel.arg_names):
@@ -128,9 +127,9 @@ def kernels(monkeypatch, tmp_path):
     if backend._INTERPRETED:
         pytest.skip("Triton interprets in this process")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from spatial_transformers.sampler.backends import triton_fixed, triton_inverse, triton_kernels
+    from spatial_transformers.sampler.backends.triton import fixed, inverse, kernels
 
-    return {"kernels": triton_kernels, "fixed": triton_fixed, "inverse": triton_inverse}
+    return {"kernels": kernels, "fixed": fixed, "inverse": inverse}
 
 
 @needs_triton

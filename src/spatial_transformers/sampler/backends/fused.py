@@ -18,10 +18,10 @@ from torch import Tensor
 from ..._context import Context
 from ..._types import require_same_batch
 from ...grid import Transformation
+from ...grid.families.structured import Structured
+from ...grid.families.thin_plate_spline import ThinPlateSpline
 from ...grid.homogeneous import Homogeneous, apply_matrix
 from ...grid.regular import centred_axes, half_extents, pixel_frame, unnormalise
-from ...grid.structured import Structured
-from ...grid.thin_plate_spline import ThinPlateSpline
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers

@@ -1,0 +1,77 @@
+"""Files are written whole or not at all: to a temporary name beside the target, then renamed."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ._types import InputError
+
+_LARGEST_JSON = 1 << 20
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write to; it becomes `path` when the block ends well.
+
+    Raises:
+        OSError: if the file cannot be written, naming `path`.
+
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_files(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path`; the files written in it move there when the block ends well.
+
+    The file of the name of `path` moves last, so that where it is, the others are.
+
+    Raises:
+        OSError: if a file cannot be written, naming `path`.
+
+    """
+    try:
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            yield Path(folder)
+            for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())
+                os.replace(file, path.parent / file.name)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def write_json(path: Path, facts: Any) -> None:
+    """Write facts as JSON."""
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: if there is no such file, or it is not JSON.
+
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give the folder of a run made by `stn train`")
+    if path.stat().st_size > _LARGEST_JSON:
+        raise InputError(f"{path}: larger than {_LARGEST_JSON} bytes; not a file of a run")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: damaged JSON ({error}); train again") from error

@@ -1,0 +1,145 @@
+"""Layouts of control points in the target, and what makes points unfit to define a map."""
+
+from collections.abc import Sequence
+from numbers import Integral
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..._types import InputError
+
+_CLOSE = 1e-6  # points nearer to each other, or to one line, are as good as on it
+_NAMED = 8  # most points, or pairs of them, that an error lists
+
+
+def regular_points(counts: int | Sequence[int], ndim: int) -> Float[Tensor, "K ndim"]:
+    """Return a regular grid of points on [-1, 1], including its ends, in float64 on the CPU.
+
+    Args:
+        counts: points per axis as sizes go, (rows, columns) or (D, H, W); one number for all axes.
+        ndim: 2 or 3.
+
+    Raises:
+        InputError: for another number of axes, or fewer than two points along one.
+
+    Example:
+        >>> regular_points((2, 3), 2).tolist()
+        [[-1.0, -1.0], [0.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [0.0, 1.0], [1.0, 1.0]]
+
+    """
+    per_axis = tuple(counts) if isinstance(counts, Sequence) else (counts,) * ndim
+    if len(per_axis) != ndim or not all(_is_count(n) and n > 1 for n in per_axis):
+        order = {2: "(rows, columns)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
+        raise InputError(
+            f"a grid of {counts!r} control points was asked for; give one number, or {order}, each "
+            "at least 2"
+        )
+    axes = [torch.linspace(-1, 1, n, dtype=torch.float64, device="cpu") for n in per_axis]
+    grid = torch.meshgrid(*axes, indexing="ij")  # the last axis, x, runs fastest
+    return torch.stack(grid[::-1], -1).flatten(0, -2)
+
+
+def text_rows(count: int = 20) -> Float[Tensor, "count 2"]:
+    """Return points along both edges of a line of text, in float64 on the CPU.
+
+    The first half lies on the top edge and the second on the bottom edge, each left to right.
+
+    Raises:
+        InputError: for a count that is odd or below 4.
+
+    Example:
+        >>> text_rows(4).tolist()
+        [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]
+
+    Source: Shi et al., Robust Scene Text Recognition with Automatic Rectification (RARE),
+    CVPR 2016, section 3.1.
+
+    """
+    if not _is_count(count) or count < 4 or count % 2:
+        raise InputError(
+            f"{count!r} control points along two edges were asked for; give an even number from 4"
+        )
+    return regular_points((2, count // 2), 2)
+
+
+def check_points(points: Any, ndim: int, minimum: int, asked: str) -> Float[Tensor, "K ndim"]:
+    """Return control points in float64 on the CPU.
+
+    Args:
+        points: (K, ndim), a tensor, an array or nested lists.
+        ndim: 2 or 3.
+        minimum: the fewest points that define a map.
+        asked: what was asked for, with which errors begin.
+
+    Raises:
+        InputError: naming the points that coincide or are not finite; if all lie on one line
+            (in 3-D: one plane); for too few of them, and for another shape.
+
+    """
+    found = as_points(points, asked)
+    if found.shape[1] != ndim:
+        raise InputError(
+            f"{asked} was given control points of shape {tuple(found.shape)}; give (K, {ndim})"
+        )
+    bad = ~found.isfinite().all(1)
+    if bad.any():
+        named = _listed([str(i) for i in bad.nonzero().flatten().tolist()])
+        raise InputError(f"{asked} was given control points that are not finite: {named}")
+    if len(found) < minimum:
+        raise InputError(f"{asked} was given {len(found)} control points; give at least {minimum}")
+    _refuse_coincident(found, asked)
+    _refuse_flat(found, asked)
+    return found
+
+
+def as_points(points: Any, asked: str) -> Float[Tensor, "K axes"]:
+    """Return a table of numbers as a copy in float64 on the CPU.
+
+    Raises:
+        InputError: for what is no table of numbers.
+
+    """
+    try:
+        found = torch.as_tensor(points, device="cpu").detach().to(torch.float64, copy=True)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{asked} was given control points that are no table of numbers; give (K, ndim)"
+        ) from error
+    if found.ndim != 2:
+        raise InputError(
+            f"{asked} was given control points of shape {tuple(found.shape)}; give (K, ndim)"
+        )
+    return found
+
+
+def _refuse_coincident(points: Tensor, asked: str) -> None:
+    close = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
+    pairs = (close <= _CLOSE * close.max()).triu(1).nonzero().tolist()
+    if pairs:
+        named = _listed([f"{i} and {j}" for i, j in pairs])
+        raise InputError(
+            f"{asked} was given control points that coincide: {named}; leave one of each pair out"
+        )
+
+
+def _refuse_flat(points: Tensor, asked: str) -> None:
+    spreads = torch.linalg.svdvals(points - points.mean(0))
+    if not spreads[-1] > _CLOSE * spreads[0]:
+        flat = {2: "line", 3: "plane"}.get(points.shape[1], "hyperplane")
+        named = _listed(
+            [f"{i} {tuple(round(c, 4) for c in p)}" for i, p in enumerate(points.tolist())]
+        )
+        raise InputError(
+            f"{asked} was given control points that all lie on one {flat}: {named}; give at least "
+            "one off it"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, Integral) and not isinstance(n, bool)

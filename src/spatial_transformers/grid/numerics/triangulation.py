@@ -1,0 +1,250 @@
+"""Triangles on points of the plane: which ones are refused, and where a point lies among them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..._types import InputError
+from .constants import Constants
+
+_FLAT = 1e-6  # the smallest height of a triangle, as a share of its longest edge
+_AT_ONCE = 8  # triangles compared with all points in one operation
+_TOUCH = 1e-6  # how far triangles may overlap by rounding, in barycentric coordinates
+
+
+class Triangulation(nn.Module):
+    """Triangles that meet in whole edges or vertices, and do not overlap.
+
+    Args:
+        points: (V, 2).
+        triangles: (T, 3), the indices of each triangle's points, in either orientation.
+        asked: what to call the caller in errors.
+
+    Raises:
+        InputError: naming a triangle with indices out of range or without area, triangles that
+            overlap, a point on another triangle, or a point of no triangle.
+
+    """
+
+    points: Tensor  # persistent, as are the triangles; all else derives from them
+    triangles: Tensor
+
+    def __init__(self, points: Float[Tensor, "V 2"], triangles: Int[Tensor, "T 3"], asked: str):
+        super().__init__()
+        self.asked = asked
+        self.register_buffer("points", points)
+        self.register_buffer("triangles", triangles)
+        self._build(points, triangles)
+        self.register_load_state_dict_post_hook(Triangulation._rebuild)
+
+    @property
+    def original_points(self) -> Float[Tensor, "V 2"]:
+        """The points in float64 on the CPU, wherever the module is."""
+        return self._original_points
+
+    def _build(self, points: Tensor, triangles: Tensor) -> None:
+        with torch.device("cpu"):
+            points, triangles = points.detach().cpu().double(), triangles.detach().cpu().long()
+            _check_indices(len(points), triangles, self.asked)
+            _check_areas(points, triangles, self.asked)
+            corners = F.pad(points, (0, 1), value=1.0)[triangles]  # (T, 3, 3)
+            barycentric = torch.linalg.inv(corners.mT)
+            _check_mesh(points, triangles, barycentric, self.asked)
+            largest = F.pad(points.abs().amax(0), (0, 1), value=1.0)
+            self.constants = Constants(
+                points=points,
+                triangles=triangles,
+                barycentric=barycentric,
+                magnitude=(barycentric.abs() * largest).sum(-1).amax().reshape(1),
+                **_outline(points, triangles),
+            )
+        self._original_points = points
+        self._share()
+
+    def _share(self) -> None:
+        """Save what the constants hold, which no cast shortens."""
+        self.points = self.constants["points"].clone()
+        self.triangles = self.constants["triangles"].clone()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Triangulation":
+        self.points = self.points.float()  # some devices refuse what is double
+        super()._apply(fn, recurse)
+        self._share()
+        return self
+
+    def _rebuild(self, incompatible: Any) -> None:
+        """Follow the points and triangles of a checkpoint."""
+        points, triangles = self.points, self.triangles
+        if not points.is_meta:  # there, nothing was loaded
+            self._share()  # keeps what was there, if what was loaded is refused
+            self._build(points, triangles)
+            self.to(points.device)
+
+    def locate(self, x: Tensor, y: Tensor, *, nearest: bool = True) -> tuple[Tensor, Tensor]:
+        """Return the index of each point's triangle, and whether the point lies in it.
+
+        Outside of all it is the nearest triangle, if `nearest` is asked for: of several at the same
+        distance the first that has an edge on the outline there. Not differentiated.
+
+        Args:
+            x: coordinates, broadcastable with y.
+            y: coordinates; on a lattice, both extend along their own axes only.
+            nearest: whether the triangle of points outside matters.
+
+        """
+        x, y = x.detach(), y.detach()
+        depth = torch.full_like(x + y, -torch.inf)
+        found = torch.zeros_like(depth, dtype=torch.int64)
+        rows = self.constants["barycentric"].to(x)
+        per_point = (..., *[None] * depth.ndim)
+        for start in range(0, len(rows), _AT_ONCE):  # memory as for a few triangles
+            a, b, c = rows[start : start + _AT_ONCE].unbind(-1)  # (t, 3)
+            coordinates = a[per_point] * x + (b[per_point] * y + c[per_point])
+            smallest, which = coordinates.amin(1).max(0)
+            deeper = smallest > depth
+            depth, found = smallest.where(deeper, depth), (which + start).where(deeper, found)
+        rounding = 4 * torch.finfo(x.dtype).eps * self.constants["magnitude"].to(x)
+        inside = depth >= -rounding
+        return (found.where(inside, self._nearest(x, y)) if nearest else found), inside
+
+    def weights(self, triangle: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        """Return the three barycentric coordinates of points in the triangles of given indices."""
+        rows = self.constants["barycentric"].to(x)[triangle]  # (..., 3, 3)
+        return tuple(
+            rows[..., i, 0] * x + (rows[..., i, 1] * y + rows[..., i, 2]) for i in range(3)
+        )
+
+    def _nearest(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the triangle of the nearest edge of the outline."""
+        least = torch.full_like(x + y, torch.inf)
+        found = torch.zeros_like(least, dtype=torch.int64)
+        borders, owners = self.constants["borders"].to(x), self.constants["owners"]
+        per_point = (..., *[None] * least.ndim)
+        for start in range(0, len(borders), _AT_ONCE):
+            numbers = borders[start : start + _AT_ONCE][per_point].unbind(1)
+            ax, ay, bx, by, ux, uy, offset = numbers  # (t, 1, ...)
+            along = (ux * x + (uy * y + offset)).clamp(0, 1)
+            # exact at both ends, so that edges tie where they share the nearest point
+            dx = x - (ax * (1 - along) + bx * along)
+            dy = y - (ay * (1 - along) + by * along)
+            squared, which = (dx * dx + dy * dy).min(0)
+            nearer = squared < least
+            least, found = squared.where(nearer, least), owners[which + start].where(nearer, found)
+        return found
+
+
+def find_triangles(
+    points: Float[Tensor, "V 2"], counts: Sequence[int] | None, asked: str
+) -> Int[Tensor, "T 3"]:
+    """Return the triangles of a regular grid of points, two per cell, or those of Delaunay.
+
+    Args:
+        points: (V, 2).
+        counts: (rows, columns) of a regular grid, x fastest; None: other points.
+        asked: what to call the caller in errors.
+
+    Raises:
+        InputError: for other points, where scipy is not installed.
+
+    """
+    return _delaunay(points, asked) if counts is None else _halved_cells(*counts)
+
+
+def _halved_cells(rows: int, columns: int) -> Tensor:
+    grid = torch.arange(rows * columns, device="cpu").reshape(rows, columns)
+    a, b, c, d = grid[:-1, :-1], grid[:-1, 1:], grid[1:, :-1], grid[1:, 1:]
+    return torch.stack((a, b, c, b, d, c), -1).reshape(-1, 3)
+
+
+def _delaunay(points: Tensor, asked: str) -> Tensor:
+    """Return the triangles of Delaunay, without those that rounding makes on the outline."""
+    try:
+        from scipy.spatial import Delaunay
+    except ImportError as error:
+        raise InputError(
+            f"{asked} was given points without triangles; install scipy, which finds them "
+            "(Delaunay), or give triangles, (T, 3) indices"
+        ) from error
+    triangles = torch.as_tensor(Delaunay(points.tolist()).simplices, device="cpu").long()
+    return triangles[_heights(points, triangles) > _FLAT]
+
+
+def _heights(points: Tensor, triangles: Tensor) -> Tensor:
+    """Return the least height of each triangle, as a share of its longest edge."""
+    a, b, c = points[triangles].unbind(1)
+    u, v = b - a, c - a
+    twice_area = (u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]).abs()
+    longest = torch.stack((u, v, b - c)).square().sum(-1).amax(0)
+    return twice_area / longest.where(longest > 0, 1)
+
+
+def _check_indices(count: int, triangles: Tensor, asked: str) -> None:
+    wrong = ((triangles < 0) | (triangles >= count)).any(1)
+    if wrong.any():
+        t = int(wrong.nonzero()[0])
+        raise InputError(
+            f"{asked}: triangle {t} is {triangles[t].tolist()}; give indices from 0 to {count - 1}"
+        )
+
+
+def _check_areas(points: Tensor, triangles: Tensor, asked: str) -> None:
+    flat = ~(_heights(points, triangles) > _FLAT)
+    if flat.any():
+        t = int(flat.nonzero()[0])
+        raise InputError(
+            f"{asked}: triangle {t}, {triangles[t].tolist()}, has no area; leave it out, or give "
+            "three points that are not on one line"
+        )
+
+
+def _check_mesh(points: Tensor, triangles: Tensor, barycentric: Tensor, asked: str) -> None:
+    """Refuse triangles that overlap or meet in a part of an edge, and points of no triangle."""
+    used = torch.zeros(len(points), dtype=torch.bool)
+    used[triangles.flatten()] = True
+    if not used.all():
+        raise InputError(
+            f"{asked}: point {int((~used).nonzero()[0])} belongs to no triangle; leave it out"
+        )
+    apart = []
+    for t, rows in enumerate(barycentric):
+        coordinates = rows[:, :2] @ points.T + rows[:, 2:]  # (3, V)
+        on = (coordinates >= -_TOUCH).all(0)
+        on[triangles[t]] = False
+        if on.any():
+            raise InputError(
+                f"{asked}: point {int(on.nonzero()[0])} lies on triangle {t}, "
+                f"{triangles[t].tolist()}, but is none of its three; split that triangle"
+            )
+        # an edge of t with all of another triangle beyond it keeps the two apart
+        apart.append((coordinates[:, triangles] <= _TOUCH).all(-1).any(0))
+    separated = torch.stack(apart)
+    overlap = ~(separated | separated.T | torch.eye(len(triangles), dtype=torch.bool))
+    if overlap.any():
+        s, t = overlap.nonzero()[0].tolist()
+        raise InputError(
+            f"{asked}: triangles {s} and {t}, {triangles[s].tolist()} and {triangles[t].tolist()}, "
+            "overlap; give triangles that share at most an edge"
+        )
+
+
+def _outline(points: Tensor, triangles: Tensor) -> dict[str, Tensor]:
+    """Return the edges of one triangle only and these triangles, in the order of triangles.
+
+    An edge from a to b is (a, b, u, offset), such that u · x + offset runs from 0 at a to 1 at b.
+    """
+    edges = torch.cat([triangles[:, [i, (i + 1) % 3]] for i in range(3)]).sort(1).values
+    owners = torch.arange(len(triangles)).repeat(3)
+    _, group, counts = edges.unique(dim=0, return_inverse=True, return_counts=True)
+    single = counts[group] == 1
+    order = owners[single].argsort(stable=True)
+    starts, ends = points[edges[single][order]].unbind(1)
+    along = (ends - starts) / (ends - starts).square().sum(1, keepdim=True)
+    offsets = -(starts * along).sum(1, keepdim=True)
+    return {
+        "borders": torch.cat((starts, ends, along, offsets), 1),
+        "owners": owners[single][order],
+    }

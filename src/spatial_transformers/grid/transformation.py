@@ -1,0 +1,304 @@
+"""The contract of the grid generator (section 3.2): θ → T_θ(G).
+
+A `Transformation` maps *target* (output) to *source* (input) coordinates. A family derives from
+`Homogeneous` if it is a matrix on homogeneous coordinates (eq. 1), from `Deformation` if it adds a
+displacement to every point, and from `Transformation` itself otherwise.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .._context import at_least_float32, refuse_samples, without_autocast
+from .._types import Grid, InputError, Points, Size, Theta, require_same_batch, require_tensor
+from .bounds import Bounds, Squash
+from .numerics.matrices import adjugate
+from .regular import (
+    Frame,
+    as_size,
+    centred_axes,
+    half_extents,
+    normalised_frame,
+    pixel_frame,
+    regular_grid,
+)
+
+_SEARCH_STEPS = 8  # of Newton's method in `inverse_points`
+_POLISHING_STEPS = 2  # the last ones, which carry first and second derivatives
+_FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
+
+
+class Transformation(nn.Module, ABC):
+    """A parameterised, differentiable map T_θ from target to source coordinates.
+
+    Coordinates are normalised to [-1, 1], (x, y) or (x, y, z). θ is a flat (N, P) tensor and is
+    taken in float32 or better, also under autocast.
+
+    Args:
+        ndim: 2 for images, 3 for volumes.
+
+    """
+
+    ndim: int
+    #: The numbers of dimensions that the family exists in.
+    dimensions: ClassVar[tuple[int, ...]] = (2, 3)
+
+    def __init__(self, ndim: int = 2):
+        super().__init__()
+        if type(ndim) is not int or ndim not in self.dimensions:
+            known = " or ".join(map(str, self.dimensions))
+            raise InputError(f"{type(self).__name__}(ndim={ndim!r}): ndim is {known}")
+        self.ndim = ndim
+        self._squash: Squash | None = None
+
+    @property
+    @abstractmethod
+    def entries(self) -> Sequence[str]:
+        """The name of every entry of θ, in order."""
+
+    @abstractmethod
+    def identity(self) -> Float[Tensor, "P"]:
+        """Return the θ that maps every point to itself, in float32 on the CPU."""
+
+    @abstractmethod
+    def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
+        """Return what a person reads in θ: a value per image under names that give the unit."""
+
+    @abstractmethod
+    def _evaluate(
+        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+    ) -> Tensor:
+        """Map the target points `positions[a] / extents[a]` and give the result in `source` units.
+
+        `positions` has one tensor per axis, x first, broadcastable with each other and with
+        (N, ...).
+        """
+
+    def inverse(self, theta: Theta) -> Theta:
+        """Return the θ of the inverse map.
+
+        Raises:
+            InputError: if a map of the batch has no inverse in the family (not checked while
+                tracing), or the family is not closed under inversion.
+
+        """
+        raise InputError(
+            f"the inverse of {self} was asked for, but no theta of the family describes it; "
+            "inverse_points maps points back"
+        )
+
+    def compose(self, outer: Theta, inner: Theta) -> Theta:
+        """Return the θ of T_outer ∘ T_inner, which maps points by `inner` first.
+
+        Raises:
+            InputError: if a result lies outside the family (not checked while tracing), or the
+                family is not closed under composition.
+
+        """
+        raise InputError(
+            f"the composition of two maps of {self} was asked for, but no theta of the family "
+            "describes it; Compose(outer, inner) chains them with one resampling"
+        )
+
+    def inverse_points(self, theta: Theta, points: Points) -> Points:
+        """Map source points (N, K, ndim) back to target coordinates.
+
+        Where the family has no closed form, by Newton's method from the point itself, to 1e-3 of
+        half an extent at worst and commonly to rounding. A point that it does not find, for
+        instance because no target point maps there, is NaN.
+        """
+        theta, points = self._checked(theta, points)
+        with without_autocast(theta.device):
+            found = points
+            with torch.no_grad():
+                for _ in range(_SEARCH_STEPS):
+                    found = self._newton_step(theta, found, points)
+            for _ in range(_POLISHING_STEPS):
+                found = self._newton_step(theta, found, points)
+            error = (self._map(theta, found) - points).detach().abs().amax(-1, keepdim=True)
+            return found.where(error <= _FOUND, torch.nan)
+
+    @property
+    def num_parameters(self) -> int:
+        """P, the width of θ."""
+        return len(self.entries)
+
+    def grid(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
+        """Return T_θ(G) for a target of `size`: normalised source coordinates (N, *size, ndim)."""
+        size = as_size(size, self.ndim)
+        return self._on_lattice(theta, size, align_corners, normalised_frame(self.ndim))
+
+    def pixels(
+        self, theta: Theta, size: Size, source_size: Size, *, align_corners: bool = False
+    ) -> Grid:
+        """Return T_θ(G) as pixel indices of a source image: (N, *size, ndim).
+
+        Computed without a detour over [-1, 1], so that the identity gives exact integers.
+        """
+        size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
+        return self._on_lattice(theta, size, align_corners, pixel_frame(source_size, align_corners))
+
+    def spacing(
+        self, theta: Theta, size: Size, source_size: Size, *, align_corners: bool = False
+    ) -> Float[Tensor, "N *target ndim ndim"]:
+        """Return how many source pixels one target pixel covers: (N, *size, ndim, ndim).
+
+        A column per target axis: the difference of where its two edges, half a pixel to either
+        side of the centre, are mapped. A target of one pixel has a spacing, too.
+        """
+        size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
+        theta = self.check(theta)
+        extents, source = half_extents(size, align_corners), pixel_frame(source_size, align_corners)
+        columns = []
+        with without_autocast(theta.device):
+            for axis in range(self.ndim - 1, -1, -1):
+                edges = [n + (a == axis) for a, n in enumerate(size)]
+                positions = centred_axes(edges, dtype=theta.dtype, device=theta.device)
+                columns.append(self._evaluate(theta, positions, extents, source).diff(dim=axis + 1))
+        return torch.stack(columns, -1)
+
+    def transform_points(self, theta: Theta, points: Points) -> Points:
+        """Map target points (N, K, ndim) to source coordinates, as the grid is mapped."""
+        theta, points = self._checked(theta, points)
+        with without_autocast(theta.device):
+            return self._map(theta, points)
+
+    def jacobian_determinant(
+        self, theta: Theta, size: Size, *, align_corners: bool = False
+    ) -> Float[Tensor, "N *target"]:
+        """Return det ∂T_θ/∂G at every pixel of a target of `size`: (N, *size).
+
+        It is the area (volume) of source that a unit of target reads, in normalised units: 1 at the
+        identity, negative where the map folds, NaN where a point has no image. By forward-mode
+        differentiation, so it is exact, and differentiable in θ.
+        """
+        size = as_size(size, self.ndim)
+        theta = self.check(theta)
+        with without_autocast(theta.device):
+            grid = regular_grid(
+                size,
+                ndim=self.ndim,
+                align_corners=align_corners,
+                dtype=theta.dtype,
+                device=theta.device,
+            )
+            points = grid.flatten(0, -2).expand(theta.shape[0], -1, -1)
+            mapped, jacobian = self._with_jacobian(theta, points)
+            _, determinant = adjugate(jacobian)
+            return determinant.where(mapped.isfinite().all(-1), torch.nan).unflatten(1, size)
+
+    def values(self, theta: Theta) -> Theta:
+        """Return the entries as the map uses them: θ itself, or within its bounds."""
+        theta = self.check(theta)
+        return theta if self._squash is None else self._squash(theta)
+
+    def check(self, theta: Tensor) -> Tensor:
+        """Return θ in float32 or better.
+
+        Raises:
+            InputError: if θ is not a floating (N, P) tensor.
+
+        """
+        require_tensor(theta, self, "theta")
+        if theta.ndim != 2 or theta.shape[1] != self.num_parameters:
+            raise InputError(
+                f"{self} was given theta of shape {tuple(theta.shape)}; give (N, "
+                f"{self.num_parameters}), the entries being {self._named_entries()}"
+            )
+        if not theta.is_floating_point():
+            raise InputError(f"{self} was given {theta.dtype} theta; give a floating dtype")
+        return at_least_float32(theta)
+
+    def extra_repr(self) -> str:
+        """Show the number of dimensions, and the bounds if there are any."""
+        bounds = "" if self._squash is None else f", bounds={self._squash.bounds}"
+        return f"ndim={self.ndim}{bounds}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"
+
+    def _set_bounds(self, bounds: Bounds | None) -> None:
+        """Bound the entries; the last line of the constructor of a family that has bounds."""
+        if bounds is not None:
+            self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
+
+    def _theta(self, values: Tensor) -> Tensor:
+        """Return the θ of given values of the entries; refuse values out of bounds."""
+        if self._squash is None:
+            return values
+        theta = self._squash.inverse(values)
+        refuse_samples(
+            (values.isfinite() & ~theta.isfinite()).any(1),
+            f"the theta of given or computed maps was asked of {self}, but {{}} is out of its "
+            "bounds; widen them, or leave it out",
+        )
+        return theta
+
+    def _named_entries(self, most: int = 64) -> str:
+        names = self.entries
+        if len(names) <= most:
+            return " ".join(names)
+        return f"{' '.join(names[: most // 2])} … {names[-1]}"
+
+    def _checked(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Check θ and points, and give both the same batch."""
+        theta = self.check(theta)
+        require_tensor(points, self, "points")
+        if points.ndim != 3 or points.shape[-1] != self.ndim:
+            raise InputError(
+                f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
+            )
+        require_same_batch(theta, points, f"mapping of points by {self}")
+        if not points.is_floating_point():
+            raise InputError(f"{self} was given {points.dtype} points; give a floating dtype")
+        points = at_least_float32(points)
+        if points.shape[0] == 1 and theta.shape[0] != 1:
+            points = points.expand(theta.shape[0], -1, -1)
+        return theta, points
+
+    def _map(self, theta: Tensor, points: Tensor) -> Tensor:
+        """Map normalised (N, K, ndim) to normalised coordinates."""
+        frame = normalised_frame(self.ndim)
+        return self._evaluate(theta, points.unbind(-1), frame.scale, frame)
+
+    def _with_jacobian(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return T_θ (N, K, ndim), and ∂T_θ/∂point (N, K, ndim, ndim) with a column per axis."""
+        points = points.contiguous()  # a tangent of expanded points would write on itself
+        found = []
+        for direction in torch.eye(self.ndim, dtype=points.dtype, device=points.device):
+            along = direction.expand_as(points).contiguous()
+            found.append(torch.func.jvp(lambda p: self._map(theta, p), (points,), (along,)))
+        return found[0][0], torch.stack([column for _, column in found], -1)
+
+    def _newton_step(self, theta: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
+        """Move `found` towards where the map gives `wanted`, by half an extent per axis at most.
+
+        With central differences, in one evaluation: forward mode would not trace dynamic shapes.
+        """
+        step = torch.finfo(found.dtype).eps ** (1 / 3)
+        offsets = step * torch.eye(self.ndim, dtype=found.dtype, device=found.device)
+        shifts = torch.cat((torch.zeros_like(offsets[:1]), offsets, -offsets))
+        around = (found[:, None] + shifts[:, None]).flatten(1, 2)  # (N, (1 + 2 ndim) K, ndim)
+        here, *shifted = (
+            self._map(theta, around).unflatten(1, (len(shifts), found.shape[1])).unbind(1)
+        )
+        ahead, behind = shifted[: self.ndim], shifted[self.ndim :]
+        slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
+        inverse, determinant = adjugate(torch.stack(slopes, -1))
+        missing = wanted - here
+        regular = determinant != 0
+        newton = (inverse * missing[..., None, :]).sum(-1)
+        newton = newton / determinant.where(regular, 1)[..., None]
+        return found + newton.where(regular[..., None], missing).clamp(-0.5, 0.5)
+
+    def _on_lattice(
+        self, theta: Tensor, size: tuple[int, ...], align_corners: bool, source: Frame
+    ) -> Tensor:
+        theta = self.check(theta)
+        with without_autocast(theta.device):
+            positions = centred_axes(size, dtype=theta.dtype, device=theta.device)
+            return self._evaluate(theta, positions, half_extents(size, align_corners), source)

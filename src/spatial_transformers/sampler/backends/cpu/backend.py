@@ -1,0 +1,203 @@
+"""Compiled C++ (`csrc/`), through a plain C interface: fused, vectorised, deterministic.
+
+The library is built at install where there is a compiler. It holds its code for several instruction
+sets and takes the best that the machine has, runs in PyTorch's own threads, and cuts its work by
+sizes only, so that results do not depend on the number of threads.
+"""
+
+import ctypes
+import struct
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from math import prod
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ...._types import require_same_batch
+from ....grid.regular import pixel_frame
+from ...dispatch import Spec
+from ..fused import TAPS, Fused, Gradients, Plan, regular
+
+_ABI = 1  # of csrc/call.h
+_FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
+_TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
+_FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
+# `Call`: whole numbers, numbers; addresses
+_FACTS, _ADDRESSES = struct.Struct("=26q28d"), struct.Struct("=11Q")
+
+
+class Cpu(Fused):
+    """Fused C++ on the CPU."""
+
+    name = "cpu"
+    device = "cpu"
+    #: Why the library was not loaded; empty if it was.
+    missing: str
+    #: Which of `instruction_sets()` runs; -1: the best one.
+    isa: int = -1
+
+    def __init__(self, folder: Path | None = None):
+        """Load the library of a folder, by default the package's, or keep the reason why not."""
+        found = _load(Path(str(files(__name__.rpartition(".")[0]))) if folder is None else folder)
+        self._library = None if isinstance(found, str) else found
+        self.missing = found if isinstance(found, str) else ""
+
+    def why_not(self, spec: Spec) -> list[str]:
+        """Return the reasons against this backend."""
+        reasons = super().why_not(spec)
+        return [*reasons, self.missing] if self.missing else reasons
+
+    def instruction_sets(self) -> list[str]:
+        """Return the names of those that are compiled and that this machine has, the best last."""
+        return [] if self._library is None else self._library.instruction_sets
+
+    def forward(
+        self,
+        plan: Plan,
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+    ) -> Tensor:
+        """Run the forward pass; see `Fused.forward`."""
+        image, layout = regular(image)
+        batch = require_same_batch(image, coordinates, "sampling")
+        shape = (batch, image.shape[1], *plan.size)
+        output = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
+        self._call("stn_forward", plan, layout, (image, coordinates, functions, fill), output)
+        return output
+
+    def backward(
+        self,
+        plan: Plan,
+        grad: Tensor,
+        needed: Sequence[bool],
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+    ) -> Gradients:
+        """Run the backward pass; see `Fused.backward`."""
+        image, layout = regular(image)
+        inputs = (image, coordinates, functions, fill)
+        empty = 0 in (*image.shape[:2], coordinates.shape[0])  # then nothing is written
+        layouts = (layout, *[torch.contiguous_format] * 3)
+        computed = (needed[0], needed[1] or needed[2], *needed[2:])  # B's comes with that of M_θ
+        makers = (torch.zeros_like if empty else torch.empty_like, *[torch.zeros_like] * 3)
+        grads = [
+            make(t, dtype=coordinates.dtype, memory_format=to) if need and t is not None else None
+            for make, t, need, to in zip(makers, inputs, computed, layouts, strict=True)
+        ]
+        grad = grad.contiguous(memory_format=layout)
+        self._call("stn_backward", plan, layout, inputs, None, grad, *grads)
+        return tuple(g if need else None for g, need in zip(grads, needed, strict=True))
+
+    def _call(
+        self,
+        function: str,
+        plan: Plan,
+        layout: torch.memory_format,
+        inputs: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+        *outputs: Tensor | None,
+    ) -> None:
+        image, coordinates, functions, _ = inputs
+        if 0 in image.shape[:2] or coordinates.shape[0] == 0:
+            return
+        count = 0 if functions is None else functions.shape[0]
+        last = layout != torch.contiguous_format
+        facts = _facts(plan, self.isa, image.dtype, image.shape, coordinates.shape, count, last)
+        packed = [None if t is None else t.contiguous() for t in inputs[1:]]
+        given = (image, *packed, *outputs, *[None] * (6 - len(outputs)))
+        addresses = [_address(t) for t in given]
+        library = self._library
+        assert library is not None, self.missing
+        call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
+        failed = library.functions[function](call)
+        if failed:
+            raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
+
+def _address(tensor: Tensor | None) -> int:
+    if tensor is None:
+        return 0
+    address = tensor.data_ptr()
+    if address == 0 and tensor.numel():
+        raise RuntimeError("the cpu backend was given tensors without memory, such as fake ones")
+    return address
+
+
+class _Library(NamedTuple):
+    functions: dict[str, Any]
+    parallel_for: int  # the address of PyTorch's
+    instruction_sets: list[str]
+
+
+def _load(folder: Path) -> _Library | str:
+    """Load the compiled library, or say why there is none."""
+    path = folder / "libspatial_transformers.so"
+    if not path.exists():
+        reason = folder / "cpu_missing.txt"
+        why = reason.read_text().strip() if reason.is_file() else "install the package to build it"
+        return f"its library was not compiled: {why}"
+    try:
+        library = ctypes.CDLL(str(path))
+        torch_cpu = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / _TORCH))
+        parallel_for = ctypes.cast(torch_cpu.torch_parallel_for, ctypes.c_void_p).value
+        library.stn_abi.restype = library.stn_call_size.restype = ctypes.c_int64
+    except (OSError, AttributeError) as error:
+        return f"its library cannot be loaded: {error}"
+    found = library.stn_abi(), library.stn_call_size()
+    if found != (_ABI, _FACTS.size + _ADDRESSES.size):
+        return f"its library has interface {found[0]}, not {_ABI}: install the package anew"
+    library.stn_isa_name.restype, library.stn_isa_name.argtypes = ctypes.c_char_p, [ctypes.c_int64]
+    functions = {}
+    for name in ("stn_forward", "stn_backward"):
+        functions[name] = getattr(library, name)
+        functions[name].argtypes, functions[name].restype = [ctypes.c_char_p], ctypes.c_int32
+    names = (library.stn_isa_name(k) for k in range(8))
+    return _Library(functions, parallel_for or 0, [n.decode() for n in names if n])
+
+
+@lru_cache(maxsize=4096)
+def _facts(
+    plan: Plan,
+    isa: int,
+    dtype: torch.dtype,
+    image: Sequence[int],
+    coordinates: Sequence[int],
+    functions: int,
+    last: bool,
+) -> bytes:
+    """Pack what does not change between calls of the same shapes."""
+    source, form = image[2:], _FORMS[plan.form]
+    columns = 0 if form == 2 else coordinates[2]
+    factors = [] if form == 2 else plan.factors(source, columns)
+    return _FACTS.pack(
+        *(_ABI, isa, _DTYPES.index(dtype), len(source), TAPS[plan.mode]),
+        *(_PADDINGS.index(plan.padding_mode), plan.align_corners, form),
+        *(max(image[0], coordinates[0]), image[1]),
+        *_padded(source[::-1], 3, 1),
+        *_padded(plan.size[::-1], 3, 1),
+        *_strides(image[1], prod(source), last),
+        *_strides(image[1], prod(plan.size), last),
+        *(image[0], coordinates[0], columns, functions),
+        *_padded([f for row in factors for f in _padded(row[: len(source)], 3)], 12),
+        *_padded([row[-1] for row in factors], 4),
+        *_padded(pixel_frame(source, plan.align_corners).centre, 3),
+        *_padded([u for axis in plan.units(source) for u in axis], 9),
+    )
+
+
+def _strides(channels: int, points: int, last: bool) -> tuple[int, int, int]:
+    return channels * points, 1 if last else points, channels if last else 1
+
+
+def _padded(numbers: Sequence[float], count: int, rest: float = 0) -> list[float]:
+    return [*numbers, *[rest] * (count - len(numbers))]

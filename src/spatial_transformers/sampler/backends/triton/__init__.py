@@ -1,0 +1,3 @@
+"""The backend `triton`: fused CUDA kernels, and the Python that launches them."""
+
+from .backend import Triton as Triton

@@ -16,7 +16,6 @@ from spatial_transformers import (
     Affine,
     InputError,
     LocalisationCNN,
-    SpatialTransformer,
     ThinPlateSpline,
     VelocityField,
     export,
@@ -56,6 +55,10 @@ class Reads(nn.Module):
         return image[:, 0].flatten(1)[:, self.entries]
 
 
+def _transformer(localisation, transformation, size=None, **options):
+    return SpatialTransformer(localisation, transformation, Sampler(**options), size=size)
+
+
 class Several(nn.Module):
     """Several transformations of one image, whose pixels hold the θ of all."""
 
@@ -63,9 +66,7 @@ class Several(nn.Module):
         super().__init__()
         first, parts = 0, []
         for transformation in transformations:
-            parts.append(
-                SpatialTransformer(Reads(transformation, first), transformation, **options)
-            )
+            parts.append(_transformer(Reads(transformation, first), transformation, **options))
             first += transformation.num_parameters
         self.parts = nn.ModuleList(parts)
 
@@ -116,7 +117,7 @@ def assert_same(path, model, images):
 def stn(transformation, **options):
     """Return a spatial transformer that moves by its own network, and its images."""
     network = LocalisationCNN(transformation, in_channels=1, input_size=8, perturbation=0.1)
-    model = SpatialTransformer(network, transformation, **options)
+    model = _transformer(network, transformation, **options)
     return model, [torch.rand(n, 1, *size[: transformation.ndim]) for n, size in EVERY]
 
 
@@ -171,7 +172,7 @@ KERNELS = (
     {"mode": "bspline3", "padding_mode": "border"},
     {"mode": "gaussian", "padding_mode": "wrap"},
     {"mode": "bilinear", "padding_mode": "renormalise"},
-    {"antialias": True, "max_shrink": 2, "size": 8},
+    {"antialias": 2, "size": 8},
 )
 
 

@@ -72,7 +72,7 @@ def allowed(name: str, room: str, path: Path) -> bool:
         return room == "experiments" and name.removeprefix("public:") in vars(spatial_transformers)
     first = name.partition(".")[0]
     if first == room:
-        return not ("backends" in path.parts and name.startswith("sampler.sample."))
+        return not ("backends" in path.parts and name.startswith("sampler.sampler."))
     if room == "experiments":  # a user of the library, beside the ground
         return first in ("_files", "_machine")
     return first not in RANK or RANK[first] > RANK.get(room, -1)
@@ -121,7 +121,7 @@ def test_an_import_upwards_is_found(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "PACKAGE", tmp_path)
     for room, text in {
         "grid": "from ..sampler import warp",
-        "sampler/backends": "from ..sample import warp",
+        "sampler/backends": "from ..sampler import warp",
         "experiments": "from spatial_transformers.grid.transformation import Transformation",
     }.items():
         path = tmp_path / room / "module.py"

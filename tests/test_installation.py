@@ -117,7 +117,7 @@ assert {str(python.parents[1])!r} in st.__file__, st.__file__
 main(["info"])
 image, theta = torch.randn(1, 1, 4, 5), st.Affine().identity()[None]
 assert torch.equal(st.warp(image, theta, st.Affine()), image)
-assert st.explain(image).splitlines()[0].endswith("context eager: aten")
+assert st.explain(image, theta, st.Affine()).splitlines()[0].endswith("context eager: aten")
 """
     done = subprocess.run(
         [python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -17,6 +17,7 @@ from spatial_transformers import (
     Attention,
     LocalisationCNN,
     LocalisationFCN,
+    Sampler,
     SpatialTransformer,
     warp,
 )
@@ -27,10 +28,10 @@ dimensions = pytest.mark.parametrize("ndim", [2, 3])
 SIZE = (12, 15, 10)
 
 
-def _at_identity(ndim=2, network=LocalisationFCN, transformation=Affine, **options):
+def _at_identity(ndim=2, network=LocalisationFCN, transformation=Affine, size=None, **options):
     transformation = transformation(ndim)
     localisation = network(transformation, in_channels=2, input_size=8)
-    return SpatialTransformer(localisation, transformation, **options)
+    return SpatialTransformer(localisation, transformation, Sampler(**options), size=size)
 
 
 def _posed(ndim=2, **options):
@@ -49,7 +50,7 @@ def _image(ndim=2, n=3, dtype=torch.float32):
 def test_options_of_the_sampler_reach_it_and_are_learned():
     """A Φ and a fill are parameters; masks are sampled by their own kernel, never antialiased."""
     image, fill = _image(), nn.Parameter(torch.tensor([0.5, -0.5]))
-    options = {"phi": None, "padding_mode": "constant", "antialias": True, "max_shrink": 3}
+    options = {"padding_mode": "constant", "antialias": 3}
     kernel = KERNELS["gaussian"].learnable()
     stn = _posed(size=5, mode=kernel, fill_value=fill, **options)
     found, theta = stn(image, return_theta=True)
@@ -57,16 +58,16 @@ def test_options_of_the_sampler_reach_it_and_are_learned():
         image, theta, stn.transformation, size=5, mode="gaussian", fill_value=fill, **options
     )
     assert_close(found, due)
-    assert {"mode.phi", "fill_value"} <= {name for name, _ in stn.named_parameters()}
+    assert {"sampler.mode.phi", "sampler.fill_value"} <= {
+        name for name, _ in stn.named_parameters()
+    }
     found.square().sum().backward()
     assert kernel.phi.grad.any()
     assert fill.grad.all()
-    assert "antialias=True, max_shrink=3" in repr(stn)
+    assert "antialias=3" in repr(stn)
     mask = torch.randint(9, (3, 1, 12, 15), dtype=torch.uint8)
-    stn.fill_value = None
-    stn.padding_mode = "zeros"
     assert_identical(
-        stn.warp(mask, theta, mode="nearest"),
+        stn.warp(mask, theta, mode="nearest", padding_mode="zeros"),
         warp(mask, theta, stn.transformation, size=5, mode="nearest"),
     )
 
@@ -79,7 +80,7 @@ def test_starts_by_returning_its_input_bit_for_bit(ndim, padding_mode, align_cor
         options = {"padding_mode": padding_mode, "align_corners": align_corners}
         stn = _at_identity(ndim, network, transformation, **options)
         for mode in ("bilinear", "nearest"):
-            stn.mode = mode
+            stn.sampler = Sampler(mode, **options)
             image = _image(ndim)
             assert_identical(stn(image), image)
     large = torch.randn(1, 2, *(224, 161) if ndim == 2 else (31, 20, 33))

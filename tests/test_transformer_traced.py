@@ -11,6 +11,7 @@ from spatial_transformers import (
     InputError,
     LocalisationCNN,
     LocalisationFCN,
+    Sampler,
     SpatialTransformer,
 )
 from tracing import compile_and_compare, export_and_compare, jvp_and_compare
@@ -24,10 +25,10 @@ BIAS = "localisation.head.bias"
 SIZES = ((12, 9, 10), (17, 14, 11), (8, 23, 13), (30, 8, 8))
 
 
-def _stn(ndim, network=LocalisationCNN, perturbation=0.3, **options):
+def _stn(ndim, network=LocalisationCNN, perturbation=0.3, size=None, **options):
     affine = Affine(ndim)
     localisation = network(affine, in_channels=1, input_size=8, perturbation=perturbation)
-    return SpatialTransformer(localisation, affine, **options)
+    return SpatialTransformer(localisation, affine, Sampler(**options), size=size)
 
 
 def _cases(ndim, dtype, batches=(2, 3, 1, 4)):
@@ -95,8 +96,9 @@ def test_a_wrong_localisation_output(value, message):
     ],
 )
 def test_wrong_options_are_refused_when_building(options, message):
+    size = options.pop("size", None)
     with pytest.raises(InputError, match=message):
-        SpatialTransformer(nn.Identity(), Affine(), **options)
+        SpatialTransformer(nn.Identity(), Affine(), Sampler(**options), size=size)
 
 
 def test_wrong_images():

@@ -36,6 +36,7 @@ from .localisation import LocalisationFCN as LocalisationFCN
 from .localisation import RegressionHead as RegressionHead
 from .sampler import KERNELS as KERNELS
 from .sampler import Kernel as Kernel
+from .sampler import Sampler as Sampler
 from .sampler import explain as explain
 from .sampler import sample as sample
 from .sampler import warp as warp

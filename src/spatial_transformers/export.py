@@ -19,7 +19,7 @@ from torch.export import Dim, ExportedProgram
 
 from ._files import whole_files
 from ._types import Image, InputError
-from .transformer import SpatialTransformer
+from .sampler import Sampler
 
 Dynamic: TypeAlias = Literal["all", "batch", "none"]
 
@@ -123,18 +123,18 @@ def _check_image(image: Tensor, dynamic: Dynamic) -> None:
 def _prepared(model: nn.Module, decompose: bool) -> Iterator[None]:
     """Put a model in eval mode and its spatial transformers on portable code, for the time."""
     modules = [(module, module.training) for module in model.modules()]
-    pinned = [(m, m.backend) for m, _ in modules if isinstance(m, SpatialTransformer)]
+    pinned = [(m, m.options) for m, _ in modules if isinstance(m, Sampler)]
     model.eval()
-    for transformer, backend in pinned:
-        gathers = decompose or backend == "reference"
-        transformer.backend = "reference" if gathers else None
+    for sampler, options in pinned:
+        gathers = decompose or options.backend == "reference"
+        sampler.options = options.changed(backend="reference" if gathers else None)
     try:
         yield
     finally:
         for module, training in modules:
             module.training = training
-        for transformer, backend in pinned:
-            transformer.backend = backend
+        for sampler, options in pinned:
+            sampler.options = options
 
 
 @contextmanager

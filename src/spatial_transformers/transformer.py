@@ -1,14 +1,21 @@
 """The spatial transformer (section 3.4): localisation, grid generator and sampler joined."""
 
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
 from ._types import Image, InputError, Size, Theta, Warped
 from .grid import Transformation
 from .grid.regular import as_size
-from .sampler.kernels import Kernel, Phi
-from .sampler.sample import Fill, check_dimensions, check_fill, check_options, warp
+from .sampler import Sampler
+from .sampler.target import check_dimensions
+
+#: Parameters that the transformer itself had once, and where they are now.
+_MOVED = {
+    "fill_value": "sampler.fill_value",
+    "phi": "sampler.mode.phi",
+    "mode.phi": "sampler.mode.phi",
+}
 
 
 class SpatialTransformer(nn.Module):
@@ -21,17 +28,8 @@ class SpatialTransformer(nn.Module):
     Args:
         localisation: any module that takes U and returns θ (N, P).
         transformation: what θ means.
+        sampler: how the image is read: `Sampler(mode=…, padding_mode=…)`; None: `Sampler()`.
         size: the output's (H, W) or (D, H, W), or one number for all axes; the input's if None.
-        mode: see `sample`, as for all further options. A `Kernel` whose Φ is a parameter is
-            learned with the network.
-        phi: see `sample`.
-        padding_mode: see `sample`.
-        fill_value: see `sample`; with `padding_mode="constant"`. A parameter is learned.
-        align_corners: see `sample`.
-        antialias: see `sample`.
-        max_shrink: see `sample`.
-        gradient: see `sample`.
-        backend: see `sample`.
 
     Example:
         >>> import torch
@@ -64,33 +62,15 @@ class SpatialTransformer(nn.Module):
         self,
         localisation: nn.Module,
         transformation: Transformation,
+        sampler: Sampler | None = None,
         *,
         size: Size | None = None,
-        mode: str | Kernel = "bilinear",
-        phi: Phi | None = None,
-        padding_mode: str = "zeros",
-        fill_value: Fill | None = None,
-        align_corners: bool = False,
-        antialias: bool = False,
-        max_shrink: float = 8,
-        gradient: str = "exact",
-        backend: str | None = None,
     ):
         super().__init__()
-        check_fill(fill_value, padding_mode)
-        check_options(mode, padding_mode, max_shrink, gradient)
         self.localisation = localisation
         self.transformation = transformation
+        self.sampler = Sampler() if sampler is None else sampler
         self.size = None if size is None else as_size(size, transformation.ndim)
-        self.mode = mode
-        self.phi = phi
-        self.padding_mode = padding_mode
-        self.fill_value = fill_value
-        self.align_corners = align_corners
-        self.antialias = antialias
-        self.max_shrink = max_shrink
-        self.gradient = gradient
-        self.backend = backend
 
     @overload
     def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped: ...
@@ -105,38 +85,31 @@ class SpatialTransformer(nn.Module):
         warped = self.warp(image, theta)
         return (warped, theta) if return_theta else warped
 
-    def warp(self, other: Image, theta: Theta, *, mode: str | Kernel | None = None) -> Warped:
+    def warp(self, other: Image, theta: Theta, **changes: Any) -> Warped:
         """Warp a mask or a second image, at whatever resolution, by a θ found before.
 
-        The output has the transformer's `size`, or without one the other image's own. `mode` stands
-        in for the transformer's; integer masks need `nearest`, and are never antialiased.
+        The output has the transformer's `size`, or without one the other image's own. Options of
+        `warp`, such as `mode`, stand in for the sampler's; integer masks need `nearest`, and are
+        never antialiased.
         """
-        return warp(
-            other,
-            theta,
-            self.transformation,
-            size=self.size,
-            mode=self.mode if mode is None else mode,
-            phi=self.phi if mode is None else None,
-            padding_mode=self.padding_mode,
-            fill_value=self.fill_value,
-            align_corners=self.align_corners,
-            antialias=self.antialias and other.is_floating_point(),
-            max_shrink=self.max_shrink,
-            gradient=self.gradient,
-            backend=self.backend,
-        )
+        if not other.is_floating_point():
+            changes["antialias"] = False
+        return self.sampler.warp(other, theta, self.transformation, size=self.size, **changes)
 
     def extra_repr(self) -> str:
-        """Show the output's size and the sampler's options."""
-        fill = "" if self.fill_value is None else f", fill_value={self.fill_value}"
-        mode = self.mode.name if isinstance(self.mode, Kernel) else self.mode
-        antialias = f", max_shrink={self.max_shrink}" if self.antialias else ""
-        return (
-            f"size={self.size}, mode={mode!r}, padding_mode={self.padding_mode!r}{fill}, "
-            f"align_corners={self.align_corners}, antialias={self.antialias}{antialias}, "
-            f"gradient={self.gradient!r}, backend={self.backend!r}"
-        )
+        """Show the output's size."""
+        return f"size={self.size}"
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        for old, new in _MOVED.items():
+            if prefix + old in state_dict:
+                raise InputError(
+                    f"a state with {prefix + old!r} was loaded, which an older SpatialTransformer "
+                    f"had; rename it to {prefix + new!r}, where the sampler has it now"
+                )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _theta(self, image: Tensor) -> Tensor:
         check_dimensions(image, self.transformation)

@@ -4,7 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spatial_transformers import Affine, LocalisationCNN, SpatialTransformer, ThinPlateSpline
+from spatial_transformers import (
+    Affine,
+    LocalisationCNN,
+    Sampler,
+    SpatialTransformer,
+    ThinPlateSpline,
+)
 from spatial_transformers.experiments import rotated_digits
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.sampler.backends import BACKENDS
@@ -29,7 +35,7 @@ def losses(make, backend, dtype):
     torch.manual_seed(0)
     transformation, size = make(), (rotated_digits.SIZE,) * 2
     localisation = LocalisationCNN(transformation, in_channels=1)
-    transformer = SpatialTransformer(localisation, transformation, backend=backend)
+    transformer = SpatialTransformer(localisation, transformation, Sampler(backend=backend))
     classify = torch.nn.Linear(size[0] * size[1], 10)
     model = torch.nn.Sequential(transformer, torch.nn.Flatten(), classify).to(dtype)
     data, distort = rotated_digits.load(None).train, rotated_digits.EXPERIMENT.distortions["R"]

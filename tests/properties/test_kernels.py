@@ -126,7 +126,7 @@ def test_linear_in_the_image(problem):
 def test_the_image_gradient_is_the_adjoint(problem, antialias):
     image, target, options = problem
     image.requires_grad_()
-    options |= {"antialias": antialias, "max_shrink": 2}
+    options |= {"antialias": 2 if antialias else False}
     sampled = sample(image, _grid(image, target), **options)
     v = torch.randn_like(sampled)
     (back,) = torch.autograd.grad(sampled, image, v)
@@ -144,7 +144,7 @@ def test_the_gradient_in_theta_is_the_slope(problem, antialias):
     ndim = image.ndim - 2
     if ndim == 1 or options["padding_mode"] == "renormalise":  # which jumps to 0 far outside
         return
-    options |= {"antialias": antialias, "max_shrink": 2, "size": target}
+    options |= {"antialias": 2 if antialias else False, "size": target}
     affine = Affine(ndim)
     theta = affine.identity()[None].double() + torch.randn(2, affine.num_parameters).double() / 9
     direction = torch.randn_like(theta)
@@ -165,7 +165,7 @@ def test_no_grid_makes_nan_of_a_finite_image(problem, entries, antialias):
     image, _, options = problem
     image, ndim = image[:1].float().requires_grad_(), image.ndim - 2
     grid = torch.tensor(entries).reshape(1, *[1] * (ndim - 1), 6 // ndim, ndim).requires_grad_()
-    values = sample(image, grid, antialias=antialias, max_shrink=2, **options)
+    values = sample(image, grid, antialias=2 if antialias else False, **options)
     assert values.isfinite().all()
     for gradient in torch.autograd.grad(
         values, (image, grid), torch.ones_like(values), materialize_grads=True

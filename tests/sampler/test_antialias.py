@@ -38,12 +38,16 @@ def _turned(degrees, x=1.0, y=1.0):
     return torch.tensor([[c * x, -s * y, 0.0, s * x, c * y, 0.0]])
 
 
+def _kernel(mode, phi):
+    return mode if phi is None else KERNELS[mode].with_phi(phi)
+
+
 @pytest.mark.parametrize(("mode", "phi"), INTERPOLATE.items())
 @pytest.mark.parametrize("size", SIZES)
 def test_scales_are_those_of_interpolate(mode, phi, size):
     image = _image(64, 48)
     due = F.interpolate(image, size, mode=mode, antialias=True)
-    options = {"mode": mode, "phi": phi, "antialias": True, "max_shrink": 64}
+    options = {"mode": _kernel(mode, phi), "antialias": 64}
     found = warp(image, IDENTITY, Affine(), size=size, padding_mode="renormalise", **options)
     assert_close(found, due, rtol=0, atol=1e-5)
     grid = Affine().grid(IDENTITY, size)
@@ -73,8 +77,7 @@ def test_gradient_is_that_of_interpolate(mode):
         IDENTITY.double(),
         Affine(),
         size=(7, 5),
-        mode=mode,
-        phi=INTERPOLATE[mode],
+        mode=_kernel(mode, INTERPOLATE[mode]),
         antialias=True,
         padding_mode="renormalise",
     )
@@ -95,8 +98,8 @@ def test_gradient_is_that_of_interpolate(mode):
 def test_scales_are_those_of_pillow(mode, phi, resample, size):
     image = _image(64, 48)[:, :1]
     due = Image.fromarray(image[0, 0].numpy()).resize(size[::-1], resample)
-    options = {"mode": mode, "phi": phi, "padding_mode": "renormalise", "max_shrink": 64}
-    found = warp(image, IDENTITY, Affine(), size=size, antialias=True, **options)
+    options = {"mode": _kernel(mode, phi), "padding_mode": "renormalise", "antialias": 64}
+    found = warp(image, IDENTITY, Affine(), size=size, **options)
     assert_close(found[0, 0], torch.from_numpy(np.array(due)), rtol=0, atol=1e-5)
 
 
@@ -270,8 +273,7 @@ def test_derivatives_count_the_widening(mode, kind):
     theta[:, 2] = 0.03
     if kind == "general":
         theta = theta + torch.randn(theta.shape, dtype=theta.dtype) / 6
-    options = {"size": 4, "mode": mode, "antialias": True}
-    options["max_shrink"] = 2 if kind == "capped" else 8
+    options = {"size": 4, "mode": mode, "antialias": 2 if kind == "capped" else True}
     direction = torch.linspace(1, 2, theta.numel(), dtype=torch.float64)
 
     def loss(theta):
@@ -318,9 +320,9 @@ def test_dense_fields_are_widened_where_they_shrink():
 
 
 def test_the_cap_holds():
-    """Beyond `max_shrink` the kernel is as wide as there."""
+    """Beyond the cap the kernel is as wide as there."""
     image = _image(64, 64)
-    four = warp(image, IDENTITY, Affine(), size=4, antialias=True, max_shrink=4)
+    four = warp(image, IDENTITY, Affine(), size=4, antialias=4)
     weights = (1 - ((torch.arange(64) - 7.5).abs() / 4)).clamp(min=0)  # at the first output
     weights = weights / weights.sum()
     due = torch.einsum("nchw,h,w->nc", image, weights, weights)
@@ -369,10 +371,11 @@ def test_integers_are_not_averaged():
 
 
 @pytest.mark.traced
-@pytest.mark.parametrize("max_shrink", [0.5, 65, torch.nan, "8", None])
-def test_a_cap_that_is_none(max_shrink):
-    with pytest.raises(InputError, match=r"max_shrink .* was given; give a number from 1 to 64"):
-        warp(_image(4, 4), IDENTITY, Affine(), antialias=True, max_shrink=max_shrink)
+@pytest.mark.parametrize("antialias", [0.5, 65, torch.nan, "8", None, 0])
+def test_a_cap_that_is_none(antialias):
+    expected = r"antialias .* was given; give True, False, or .* a number from 1 to 64"
+    with pytest.raises(InputError, match=expected):
+        warp(_image(4, 4), IDENTITY, Affine(), antialias=antialias)
 
 
 def test_every_combination_is_finite():

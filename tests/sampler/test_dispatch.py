@@ -16,7 +16,7 @@ from .oracles import NAMES
 
 ALL = [b.name for b in BACKENDS]
 
-MODULE = sys.modules["spatial_transformers.sampler.sample"]  # the name itself is the function
+MODULE = sys.modules["spatial_transformers.sampler.sampler"]  # the name itself is the function
 THETA = Affine().identity()[None] + 0.1
 
 
@@ -25,18 +25,17 @@ def ran(monkeypatch):
     """Return the list of the backends that run, in order."""
     names = []
 
-    def spy(backend, method):
-        run = getattr(type(backend), method)
+    def spy(backend):
+        run = type(backend).run
 
         def spied(self, *args):
             names.append(self.name)
             return run(self, *args)
 
-        monkeypatch.setattr(type(backend), method, spied)
+        monkeypatch.setattr(type(backend), "run", spied)
 
     for backend in BACKENDS:
-        spy(backend, "sample")
-        spy(backend, "warp")
+        spy(backend)
     return names
 
 
@@ -179,17 +178,23 @@ def test_nothing_can():
 
 @pytest.mark.traced
 def test_explain_says_which_runs_and_why_not_the_others():
-    lines = explain(_image(1, 1, 8, 8), operation="sample").splitlines()
+    lines = explain(_image(1, 1, 8, 8), _grid()).splitlines()
     assert lines[0] == (
         "sample of a 2-D float32 image on cpu, mode bilinear, padding zeros, "
         f"context eager: {NAMES[0]}"
     )
     assert [line.split(":")[0].strip() for line in lines[1:]] == ALL
     assert lines[-1] == "  reference: can run"
-    constant = explain(_image(1, 1, 8, 8), padding_mode="constant", align_corners=True)
+    constant = explain(
+        _image(), THETA, Affine(), padding_mode="constant", fill_value=1.0, align_corners=True
+    )
     assert "padding constant, align_corners, context eager" in constant
-    assert explain(_image(), backend="reference").splitlines()[0].endswith(": reference")
-    assert explain(_image(dtype=torch.uint8)).splitlines()[0].endswith(": none")
+    assert (
+        explain(_image(), THETA, Affine(), backend="reference")
+        .splitlines()[0]
+        .endswith(": reference")
+    )
+    assert explain(_image(dtype=torch.uint8), THETA, Affine()).splitlines()[0].endswith(": none")
 
 
 @pytest.mark.traced
@@ -197,7 +202,7 @@ def test_explain_sees_a_transform():
     said = []
 
     def function(image):
-        said.append(explain(image))
+        said.append(explain(image, THETA, Affine()))
         return image
 
     vmap(function)(_image(2, 1, 1, 4, 4))
@@ -214,4 +219,4 @@ def test_the_library_works_without_backends(monkeypatch, ran, hidden):
     assert_close((sample(image, grid), _warp(image)), due)
     assert not set(hidden) & set(ran)
     assert len(ran) == 2
-    assert not any(f"  {name}: " in explain(image) for name in hidden)
+    assert not any(f"  {name}: " in explain(image, THETA, Affine()) for name in hidden)

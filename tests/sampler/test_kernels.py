@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from spatial_transformers import KERNELS, Affine, Kernel, SpatialTransformer, sample
+from spatial_transformers import KERNELS, Affine, Kernel, Sampler, SpatialTransformer, sample
 from spatial_transformers.sampler.backends.reference import sample_pixels
 from spatial_transformers.sampler.dispatch import Spec
+from spatial_transformers.sampler.options import Options
 from spatial_transformers.sampler.padding import PADDING_MODES
 
 from .oracles import (
@@ -97,7 +98,7 @@ def test_another_phi(mode, values, padding_mode):
             [phi] if isinstance(phi, float) else phi,
         )
         for form in given:
-            assert_close(sample(image, grid, mode=mode, phi=form, **options), due)
+            assert_close(sample(image, grid, mode=KERNELS[mode].with_phi(form), **options), due)
 
 
 @modes
@@ -224,7 +225,7 @@ def test_a_function_is_a_kernel(padding_mode, support):
     kernel = Kernel(_decay, support, phi=2.0)
 
     def found(u, g, phi):
-        return sample(u, g, mode=kernel, phi=phi, padding_mode=padding_mode, fill_value=fill)
+        return sample(u, g, mode=kernel.with_phi(phi), padding_mode=padding_mode, fill_value=fill)
 
     def expected(u, g, phi):
         return equation_3(u, unnormalise(g, (5, 7), False), due, padding_mode, False, 0.7, phi)
@@ -246,11 +247,11 @@ def test_phi_of_every_image_is_one_call_each(mode, ndim):
     image, grid = _image(3, SOURCES[ndim]), _grid(3, SOURCES[ndim], TARGETS[ndim])
     phi = torch.tensor(PHI[mode]).double() * torch.tensor([[0.7], [1.0], [1.4]]).double()
     rows = zip(image[:, None], grid[:, None], phi, strict=True)
-    each = torch.cat([sample(u, g, mode=mode, phi=p) for u, g, p in rows])
+    each = torch.cat([sample(u, g, mode=KERNELS[mode].with_phi(p)) for u, g, p in rows])
     for form in (phi, phi[:, None].expand(-1, ndim, -1)):
-        assert_close(sample(image, grid, mode=mode, phi=form), each)
-    alone = sample(image, grid, mode=mode, phi=phi[:1])
-    assert_close(alone, sample(image, grid, mode=mode, phi=phi[0]))
+        assert_close(sample(image, grid, mode=KERNELS[mode].with_phi(form)), each)
+    alone = sample(image, grid, mode=KERNELS[mode].with_phi(phi[:1]))
+    assert_close(alone, sample(image, grid, mode=KERNELS[mode].with_phi(phi[0])))
 
 
 @pytest.mark.parametrize("mode", sorted(PHI))
@@ -260,23 +261,24 @@ def test_phi_of_every_axis(mode, padding_mode):
     image, pixels = _image(2, (5, 7)), off_kinks(2, (5, 7), (6, 4))
     phi = torch.tensor(PHI[mode]).double() * (0.6 + torch.rand(2, 2, 1).double())
     fill = 0.7 if padding_mode == "constant" else None
-    options = {"mode": mode, "padding_mode": padding_mode, "fill_value": fill}
-    found = sample(image, normalise(pixels, (5, 7), False), phi=phi, **options)
+    options = {"padding_mode": padding_mode, "fill_value": fill}
+    kernel, along_x, along_y = (KERNELS[mode].with_phi(p) for p in (phi, phi[:, 0], phi[:, 1]))
+    found = sample(image, normalise(pixels, (5, 7), False), mode=kernel, **options)
     assert_close(found, equation_3(image, pixels, mode, padding_mode, False, 0.7, phi))
     if padding_mode == "border":  # whose result is continued by its ends, like the image
         x = off_kinks(2, (7,), (4,))
         mid = torch.full_like(x, 2.0)
         along = sample(
-            image.flatten(1, 2), normalise(x, (7,), False), phi=phi[:, 0], **options
+            image.flatten(1, 2), normalise(x, (7,), False), mode=along_x, **options
         ).unflatten(1, (2, 5))
         both = torch.stack((x[..., 0], mid[..., 0]), -1)[:, None]
         down = sample(
             along.transpose(2, 3).flatten(1, 2),
             normalise(mid[:, :1], (5,), False),
-            phi=phi[:, 1],
+            mode=along_y,
             **options,
         ).reshape(2, 2, 1, 4)
-        assert_close(sample(image, normalise(both, (5, 7), False), phi=phi, **options), down)
+        assert_close(sample(image, normalise(both, (5, 7), False), mode=kernel, **options), down)
 
 
 def test_learnable_is_a_copy_that_starts_the_same():
@@ -306,9 +308,9 @@ def test_learnable_is_a_copy_that_starts_the_same():
 )
 def test_a_kernel_learns(make):
     """Towards what another kernel gives, by Adam on all of a transformer's parameters."""
-    stn = SpatialTransformer(Localisation(), Affine(), mode=make(), padding_mode="border")
+    stn = SpatialTransformer(Localisation(), Affine(), Sampler(make(), padding_mode="border"))
     image = torch.randn(2, 1, 9, 8)
-    due = SpatialTransformer(Localisation(), Affine(), mode="gaussian", padding_mode="border")(
+    due = SpatialTransformer(Localisation(), Affine(), Sampler("gaussian", padding_mode="border"))(
         image
     )
     parameters = list(stn.parameters())
@@ -326,10 +328,10 @@ def test_a_kernel_learns(make):
 
 def test_a_transformer_keeps_its_kernel_in_its_state():
     kernel = Kernel(_decay, 2, phi=nn.Parameter(torch.tensor([2.0])))
-    stn = SpatialTransformer(Localisation(), Affine(), mode=kernel)
-    assert [name for name, _ in stn.named_parameters()] == ["mode.phi"]
+    stn = SpatialTransformer(Localisation(), Affine(), Sampler(kernel))
+    assert [name for name, _ in stn.named_parameters()] == ["sampler.mode.phi"]
     other = SpatialTransformer(
-        Localisation(), Affine(), mode=Kernel(_decay, 2, phi=nn.Parameter(torch.tensor([0.5])))
+        Localisation(), Affine(), Sampler(Kernel(_decay, 2, phi=nn.Parameter(torch.tensor([0.5]))))
     )
     image = torch.randn(1, 2, 7, 6)
     assert not torch.equal(other(image), stn(image))
@@ -338,17 +340,16 @@ def test_a_transformer_keeps_its_kernel_in_its_state():
     buffer = Kernel(_decay, 2, phi=torch.tensor([2.0]))
     assert [*buffer.state_dict()] == ["phi"]
     assert not list(buffer.parameters())
-    assert not SpatialTransformer(Localisation(), Affine(), mode="gaussian").state_dict()
-    given = SpatialTransformer(
-        Localisation(), Affine(), mode="gaussian", phi=nn.Parameter(torch.tensor([0.5]))
-    )
-    assert [name for name, _ in given.named_parameters()] == ["phi"]
+    assert not SpatialTransformer(Localisation(), Affine(), Sampler("gaussian")).state_dict()
+    given = KERNELS["gaussian"].with_phi(nn.Parameter(torch.tensor([0.5])))
+    learned = SpatialTransformer(Localisation(), Affine(), Sampler(given))
+    assert [name for name, _ in learned.named_parameters()] == ["sampler.mode.phi"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_slope_just_below_a_pixel(dtype):
     """Where x − ⌊x⌋ rounds to 1, x still lies below the pixel: the slope is U_0 − U_-1."""
-    spec = Spec("sample", 2, KERNELS["bilinear"], "zeros", False, dtype, "cpu", "eager")
+    spec = Spec("sample", 2, dtype, "cpu", "eager", False, Options())
     pixels = torch.tensor([[[-1e-9, 0.0]], [[-1e-20, 0.0]]], dtype=dtype, requires_grad=True)
     image = torch.tensor([[[[5.0, 9.0]]]], dtype=dtype)
     sampled = sample_pixels(spec, image, pixels, None)

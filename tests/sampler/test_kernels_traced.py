@@ -72,8 +72,9 @@ def _sampler(mode, padding_mode):
 
 
 def _warp(image, theta, phi=None, *, mode, padding_mode):
-    options = {"mode": mode, "padding_mode": padding_mode, "fill_value": _fill(padding_mode)}
-    return warp(image, theta, Affine(image.ndim - 2), phi=phi, **options)
+    kernel = mode if phi is None else KERNELS[mode].with_phi(phi)
+    options = {"mode": kernel, "padding_mode": padding_mode, "fill_value": _fill(padding_mode)}
+    return warp(image, theta, Affine(image.ndim - 2), **options)
 
 
 def _phi(mode, n):
@@ -145,8 +146,8 @@ def _arguments(mode, padding_mode, n=1):
 
 
 def _call(mode, padding_mode, **given):
-    options = {"mode": mode, "padding_mode": padding_mode, "phi": given.get("phi")}
-    options["fill_value"] = given.get("fill")
+    kernel = KERNELS[mode].with_phi(given["phi"]) if "phi" in given else mode
+    options = {"mode": kernel, "padding_mode": padding_mode, "fill_value": given.get("fill")}
     sampled = sample(given["image"], given["grid"], **options)
     warped = warp(given["image"], given["theta"], Affine(), size=(2, 1), **options)
     return torch.cat((sampled, warped), 2)
@@ -224,6 +225,10 @@ def _sampled(**options):
     return lambda: sample(IMAGE, GRID, **options)
 
 
+def _given(mode, phi):
+    return lambda: sample(IMAGE, GRID, mode=KERNELS[mode].with_phi(phi))
+
+
 MESSAGES = {
     "support-0": (
         lambda: Kernel(_exponential, 0),
@@ -241,17 +246,17 @@ MESSAGES = {
         ["'few'", "returned", "of that shape"],
     ),
     "phi-width": (
-        _sampled(mode="mitchell", phi=(1.0, 2.0, 3.0)),
-        ["(3,)", "'mitchell'", "(b, c)", "give (2,)", "(2, 2, 2)"],
+        _given("mitchell", (1.0, 2.0, 3.0)),
+        ["(3,)", "'mitchell'", "(b, c)", "give (2,)", "(N, ndim, 2)"],
     ),
-    "phi-none": (_sampled(mode="bilinear", phi=1.0), ["(1,)", "'bilinear'", "give (0,)"]),
+    "phi-none": (_given("bilinear", 1.0), ["(1,)", "'bilinear'", "give (0,)"]),
     "phi-batch": (
-        _sampled(mode="gaussian", phi=torch.ones(3, 1)),
+        _given("gaussian", torch.ones(3, 1)),
         ["(3, 1)", "'gaussian'", "sigma", "give (1,)", "(2, 1)"],
     ),
-    "phi-axes": (_sampled(mode="gaussian", phi=torch.ones(2, 3, 1)), ["(2, 3, 1)", "(2, 2, 1)"]),
-    "phi-number": (_sampled(mode="gaussian", phi=torch.tensor(1.0)), ["()", "give (1,)"]),
-    "phi-dims": (_sampled(mode="gaussian", phi=torch.ones(2, 2, 1, 1)), ["(2, 2, 1, 1)"]),
+    "phi-axes": (_given("gaussian", torch.ones(2, 3, 1)), ["(2, 3, 1)", "(2, 2, 1)"]),
+    "phi-number": (_given("gaussian", torch.tensor(1.0)), ["()", "give (1,)"]),
+    "phi-dims": (_given("gaussian", torch.ones(2, 2, 1, 1)), ["(2, 2, 1, 1)"]),
     "learnable": (KERNELS["lanczos3"].learnable, ["'lanczos3'", "no Φ to learn"]),
     "integer": (
         lambda: sample(IMAGE.byte(), GRID, mode=KERNELS["lanczos3"]),

@@ -47,7 +47,7 @@ CASES = {
         ["fill_value nan", "finite"],
     ),
     "explain-backend": (
-        lambda: explain(IMAGE, backend="fast"),
+        lambda: explain(IMAGE, THETA, Affine(), backend="fast"),
         ["backend 'fast'", "known backends: cpu, triton, aten, reference"],
     ),
     "image-empty": (_sample(IMAGE[..., :0]), ["(2, 3, 5, 0)", "at least one pixel"]),
@@ -70,8 +70,11 @@ CASES = {
         _warp(padding_mode="constant", fill_value=torch.zeros(2, 2)),
         ["4 fill values", "3 channels", "one per channel"],
     ),
-    "explain-mode": (lambda: explain(IMAGE, mode="linear"), ["mode 'linear'", "bilinear"]),
-    "explain-image": (lambda: explain(IMAGE[0, 0]), ["(5, 4)", "give (N, C, *spatial)"]),
+    "explain-mode": (
+        lambda: explain(IMAGE, THETA, Affine(), mode="linear"),
+        ["mode 'linear'", "bilinear"],
+    ),
+    "explain-image": (lambda: explain(IMAGE[0, 0], GRID), ["(5, 4)", "give (N, C, *spatial)"]),
 }
 
 

@@ -218,7 +218,9 @@ def _named(mode, padding_mode, rest):
 def _sample(mode, padding_mode, **options):
     def call(u, g, *rest):
         named = _named(mode, padding_mode, rest)
-        return sample(u, g, mode=mode, padding_mode=padding_mode, **named, **options)
+        phi = named.pop("phi")
+        kernel = mode if phi is None else KERNELS[mode].with_phi(phi)
+        return sample(u, g, mode=kernel, padding_mode=padding_mode, **named, **options)
 
     return call
 

@@ -240,7 +240,7 @@ def test_a_kernel_of_ones_own_interpolates(padding_mode, normalise_weights, phi)
 
 def _with_phi(phi):
     kernel = Kernel(_mitchell, 2, phi=(1.0, 0.0), prefilter=True)
-    return sample(torch.zeros(1, 1, 4), torch.zeros(1, 2, 1), mode=kernel, phi=phi)
+    return sample(torch.zeros(1, 1, 4), torch.zeros(1, 2, 1), mode=kernel.with_phi(phi))
 
 
 @pytest.mark.traced

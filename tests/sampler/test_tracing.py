@@ -83,8 +83,8 @@ def test_compiles(operation, ndim, options):
 @pytest.mark.parametrize(
     "options",
     [
-        {"antialias": True, "max_shrink": 2},
-        {"antialias": True, "max_shrink": 2, "mode": "bspline2", "padding_mode": "renormalise"},
+        {"antialias": 2},
+        {"antialias": 2, "mode": "bspline2", "padding_mode": "renormalise"},
         {"gradient": "straight-through", "mode": "nearest"},
         {"gradient": "linearized"},
         {"gradient": "multi-scale", "padding_mode": "border"},
@@ -102,7 +102,7 @@ def test_options_compile(operation, options):
 @operations
 @dimensions
 def test_antialiasing_exports_and_transforms(operation, ndim):
-    function = _function(operation, antialias=True, max_shrink=2 if ndim == 2 else 1.2)
+    function = _function(operation, antialias=2 if ndim == 2 else 1.2)
     cases = _cases(operation, ndim, count=3)
     of_image = (0, *range(2, ndim + 2))
     of_coordinates = (0, *range(1, ndim + 1)) if operation == "sample" else (0,)

@@ -1,16 +1,26 @@
 """`check` finds what is wrong with a backend; oracle: backends broken on purpose, one part each."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 import torch
 
-from spatial_transformers.grid.regular import unnormalise
 from spatial_transformers.sampler.autograd import Operator, run
 from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.dispatch import Spec
-from spatial_transformers.sampler.kernels import KERNELS
+from spatial_transformers.sampler.options import Options
+from spatial_transformers.sampler.target import Given
 from spatial_transformers.sampler.verify import Case, check
+
+
+def _tensor(target):
+    return target.coordinates if isinstance(target, Given) else target.theta
+
+
+def _moved(target, tensor):
+    name = "coordinates" if isinstance(target, Given) else "theta"
+    return replace(target, **{name: tensor})
 
 
 class Broken(Reference):
@@ -21,14 +31,11 @@ class Broken(Reference):
     def __init__(self, part=None, spoil=lambda t: t * 1.001):
         self.part, self.spoil = part, spoil
 
-    def sample(self, spec, image, grid, fill, phi):
-        return self._run(lambda u, g: Reference.sample(self, spec, u, g, fill, phi), image, grid)
+    def run(self, spec, image, target, fill, phi):
+        def call(image, tensor):
+            return Reference.run(self, spec, image, _moved(target, tensor), fill, phi)
 
-    def warp(self, spec, image, theta, transformation, size, fill, phi):
-        def call(u, t):
-            return Reference.warp(self, spec, u, t, transformation, size, fill, phi)
-
-        return self._run(call, image, theta)
+        return self._run(call, image, _tensor(target))
 
     def _run(self, call, image, coordinates):
         def backward(grad, needed, *tensors):
@@ -52,7 +59,9 @@ class Broken(Reference):
 
 
 def _case(operation, situation="inside", dtype=torch.float64, align_corners=False):
-    spec = Spec(operation, 2, KERNELS["bilinear"], "border", align_corners, dtype, "cpu", "eager")
+    spec = Spec(
+        operation, 2, dtype, "cpu", "eager", False, Options("bilinear", "border", align_corners)
+    )
     return Case(spec, situation)
 
 
@@ -99,13 +108,10 @@ def test_check_finds_a_slope_of_the_wrong_side(operation):
     class LeftHand(Reference):
         tolerance = Broken.tolerance
 
-        def sample(self, spec, image, grid, fill, phi):
+        def run(self, spec, image, target, fill, phi):
+            grid = target.grid()
             below = grid - (grid.detach() - grid.detach().nextafter(grid.detach() - 1)) * 4
-            return super().sample(spec, image, below, fill, phi)
-
-        def warp(self, spec, image, theta, transformation, size, fill, phi):
-            grid = transformation.grid(theta, size, align_corners=spec.align_corners)
-            return self.sample(spec, image, grid, fill, phi)
+            return super().run(spec, image, Given(below, spec.align_corners), fill, phi)
 
     assert check(LeftHand(), _case(operation)) == []
     found = check(LeftHand(), _case(operation, "kinks"))
@@ -131,8 +137,8 @@ def test_check_finds_an_output_without_a_gradient():
     class Detached(Reference):
         tolerance = Broken.tolerance
 
-        def warp(self, *args):
-            return super().warp(*args).detach()
+        def run(self, *args):
+            return super().run(*args).detach()
 
     (found,) = check(Detached(), _case("warp"))
     assert found.startswith("raised RuntimeError")
@@ -142,8 +148,9 @@ def test_check_finds_reads_of_what_is_not_finite():
     class Trusting(Reference):
         tolerance = Broken.tolerance
 
-        def sample(self, spec, image, grid, fill, phi):
-            return super().sample(spec, image, grid.nan_to_num(), fill, phi)
+        def run(self, spec, image, target, fill, phi):
+            known = _moved(target, _tensor(target).nan_to_num())
+            return super().run(spec, image, known, fill, phi)
 
     assert check(Trusting(), _case("sample")) == []
     assert check(Trusting(), _case("sample", "not finite"))
@@ -156,14 +163,9 @@ def _seen(case):
     class Recording(Reference):
         tolerance = Broken.tolerance
 
-        def warp(self, spec, image, theta, transformation, size, fill, phi):
-            source, corners = image.shape[2:], spec.align_corners
-            found.append(transformation.pixels(theta, size, source, align_corners=corners).detach())
-            return super().warp(spec, image, theta, transformation, size, fill, phi)
-
-        def sample(self, spec, image, grid, fill, phi):
-            found.append(unnormalise(grid, image.shape[2:], spec.align_corners).detach())
-            return super().sample(spec, image, grid, fill, phi)
+        def run(self, spec, image, target, fill, phi):
+            found.append(target.pixels(image.shape[2:]).detach())
+            return super().run(spec, image, target, fill, phi)
 
     assert check(Recording(), case) == []
     return found[0]

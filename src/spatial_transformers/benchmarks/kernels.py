@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import KERNELS, Affine, warp
+from .. import KERNELS, Affine, Kernel, warp
 from .libraries import interpol
 from .registry import FORWARD, Case, Contender, Inputs, always
 from .rivals import grid_sample
@@ -29,7 +29,7 @@ def _warp(mode: str, image: Tensor, theta: Tensor) -> Tensor:
     return warp(image, theta, Affine(), mode=mode)
 
 
-def _shrink(by: int, mode: str, image: Tensor, theta: Tensor, **options: object) -> Tensor:
+def _shrink(by: int, mode: str | Kernel, image: Tensor, theta: Tensor, **options: object) -> Tensor:
     size = image.shape[-1] // by
     return warp(image, theta, Affine(), size=size, mode=mode, **options)  # type: ignore[arg-type]
 
@@ -73,9 +73,10 @@ def _all_kernels() -> Case:
 
 def _antialias(by: int) -> Case:
     rivals = []
-    for mode, options in {"bilinear": {}, "bicubic": {"phi": -0.5}}.items():
+    kernels = {"bilinear": KERNELS["bilinear"], "bicubic": KERNELS["bicubic"].with_phi(-0.5)}
+    for mode, kernel in kernels.items():
         ours, theirs = f"{mode}, antialiased", f"interpolate {mode}, antialiased"
-        widened = partial(_shrink, by, mode, antialias=True, **options)
+        widened = partial(_shrink, by, kernel, antialias=True)
         rivals.append(Contender(ours, always(widened), equal_to=None))
         run = always(partial(_interpolate, by, mode))
         rivals.append(Contender(theirs, run, equal_to=ours, tolerance=TOLERANCE))

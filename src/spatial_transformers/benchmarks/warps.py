@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import Transformation, explain, warp
+from .. import Affine, Transformation, explain, warp
 from .calls import deterministic_mode
 from .registry import PASSES, Case, Contender, Inputs, Run
 
@@ -97,7 +97,9 @@ def ours(
 def chosen(image: Tensor, mode: str = "bilinear", deterministic: bool = False) -> str:
     """Return the backend that `warp` says it runs."""
     with deterministic_mode(deterministic):
-        return explain(image, mode=mode).splitlines()[0].rpartition(": ")[2]
+        affine = Affine(image.ndim - 2)
+        theta = affine.identity()[None].to(image.device)
+        return explain(image, theta, affine, mode=mode).splitlines()[0].rpartition(": ")[2]
 
 
 def shown(shape: Sequence[int]) -> str:

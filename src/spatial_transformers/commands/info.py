@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts that a bug report needs."""
     import torch
 
-    from .. import explain
+    from .. import Affine, explain
     from ..sampler.backends import BACKENDS
     from ..sampler.backends.cpu import Cpu
 
@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"instruction sets of the cpu backend: {compiled}")
     for device in _devices():
         for ndim in (2, 3):
-            print(explain(torch.zeros((1, 1, *[2] * ndim), device=device)))
+            affine = Affine(ndim)
+            theta = affine.identity()[None].to(device)
+            print(explain(torch.zeros((1, 1, *[2] * ndim), device=device), theta, affine))
     return 0
 
 

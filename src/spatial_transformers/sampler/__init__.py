@@ -2,6 +2,7 @@
 
 from .kernels import KERNELS as KERNELS
 from .kernels import Kernel as Kernel
-from .sample import explain as explain
-from .sample import sample as sample
-from .sample import warp as warp
+from .sampler import Sampler as Sampler
+from .sampler import explain as explain
+from .sampler import sample as sample
+from .sampler import warp as warp

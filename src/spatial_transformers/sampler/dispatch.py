@@ -7,18 +7,17 @@ traces under `torch.compile(fullgraph=True)`; messages are built only when raisi
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from .._context import Context
 from .._types import InputError
-from ..grid import Transformation
 from .kernels import KERNELS, Kernel, Numbers
-
-Operation = Literal["sample", "warp"]
+from .options import Options
+from .target import Operation, Target
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,16 @@ class Spec:
 
     operation: Operation  # a given grid is sampled, or θ warps without one
     ndim: int  # spatial dimensions
-    kernel: Kernel
-    padding_mode: str
-    align_corners: bool
     dtype: torch.dtype  # of the image
     device: str
     context: Context
-    own_phi: bool = False  # whether Φ is given, or otherwise the numbers that the kernel has
-    max_shrink: float | None = None  # with antialiasing, how far a kernel widens
-    deterministic: bool = False  # whether every run must give the same
+    deterministic: bool  # whether every run must give the same
+    options: Options
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel."""
+        return self.options.kernel
 
     @property
     def mode(self) -> str:
@@ -43,9 +43,34 @@ class Spec:
         return self.kernel.name
 
     @property
+    def padding_mode(self) -> str:
+        """What lies outside the image."""
+        return self.options.padding_mode
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether ±1 are the centres of the border pixels."""
+        return self.options.align_corners
+
+    @property
+    def max_shrink(self) -> float | None:
+        """With antialiasing, how far a kernel widens at most."""
+        return self.options.max_shrink
+
+    @property
+    def own_phi(self) -> bool:
+        """Whether Φ is a tensor, or another than the kernel of that name has."""
+        kernel = self.kernel
+        return isinstance(kernel.phi, Tensor) or KERNELS.get(kernel.name, kernel) is not kernel
+
+    @property
     def named(self) -> bool:
         """Whether the kernel is one of those that have a name, with the Φ that it comes with."""
         return KERNELS.get(self.mode) is self.kernel and not self.own_phi
+
+    def changed(self, **options: Any) -> "Spec":
+        """Return the facts with some options changed."""
+        return replace(self, options=self.options.changed(**options))
 
     def __str__(self) -> str:
         """Show the facts on one line, as messages do."""
@@ -63,7 +88,7 @@ class Spec:
 class Backend(ABC):
     """One implementation of the sampler, with its capabilities as data.
 
-    `image` and coordinates come on one device, with equal batches or one batch of 1, which serves
+    `image` and target come on one device, with equal batches or one batch of 1, which serves
     every element of the other without being copied. `fill` is (C,) where there is one; `phi` is Φ,
     as numbers or as a tensor (P,), (N, P) or (N, ndim, P).
     """
@@ -78,23 +103,10 @@ class Backend(ABC):
         """Return the reasons against this backend; none: it can run."""
 
     @abstractmethod
-    def sample(
-        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    def run(
+        self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
-        """Sample (N, C, *source) at a normalised grid."""
-
-    @abstractmethod
-    def warp(
-        self,
-        spec: Spec,
-        image: Tensor,
-        theta: Tensor,
-        transformation: Transformation,
-        size: tuple[int, ...],
-        fill: Tensor | None,
-        phi: Numbers,
-    ) -> Tensor:
-        """Sample (N, C, *source) at T_θ(G) for a target of `size`."""
+        """Sample (N, C, *source) at a target's points: (N, C, *target)."""
 
 
 def select(spec: Spec, name: str | None, backends: Sequence[Backend]) -> Backend:

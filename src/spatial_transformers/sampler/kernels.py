@@ -123,18 +123,17 @@ class Kernel(nn.Module):
             )
         return weights.where(distance.abs() * 2 <= self.count, 0)
 
-    def check_phi(self, phi: Phi | None, batch: int, ndim: int) -> Numbers:
-        """Return Φ, the kernel's own if None, as numbers or in float32 or better.
+    def check_phi(self, batch: int, ndim: int) -> Numbers:
+        """Return Φ for a batch of images of `ndim` dimensions: numbers, or in float32 or better.
 
         Raises:
             InputError: for a wrong shape, naming it.
 
         """
-        if phi is None and not isinstance(self.phi, Tensor):
-            return self.phi
-        given = self.phi if phi is None else phi
-        given = given if isinstance(given, Tensor) else _numbers(given)
-        shape = given.shape if isinstance(given, Tensor) else (len(given),)
+        given = self.phi
+        if not isinstance(given, Tensor):
+            return given
+        shape = given.shape
         p, fits = self.num_parameters, {1: (), 2: (batch,), 3: (batch, ndim)}.get(len(shape))
         right = fits is not None and shape[-1] == p
         right = right and all(n in (1, m) for n, m in zip(shape[:1], fits or (), strict=False))
@@ -144,9 +143,44 @@ class Kernel(nn.Module):
                 f"({', '.join(self._entry_names())}); give ({p},), or per image ({batch}, {p}) or "
                 f"({batch}, {ndim}, {p})"
             )
-        if self.inverse_filter is not None and phi is not None:
+        return at_least_float32(given)
+
+    def with_phi(self, phi: Phi) -> "Kernel":
+        """Return this kernel with another Φ.
+
+        Args:
+            phi: a number, (P,), (N, P) for every image its own, or (N, ndim, P) for one per axis:
+                `bicubic` a (-0.75), `mitchell` b and c (1/3, 1/3), `gaussian` the standard
+                deviation in pixels (0.5). A tensor gets a gradient.
+
+        Raises:
+            InputError: for another number of entries, or a kernel whose prefilter fixes Φ.
+
+        Example:
+            >>> import torch
+            >>> from spatial_transformers import KERNELS, sample
+            >>> image, grid = torch.rand(2, 3, 5, 5), torch.zeros(2, 4, 4, 2)
+            >>> sample(image, grid, mode=KERNELS["bicubic"].with_phi(-0.5)).shape
+            torch.Size([2, 3, 4, 4])
+            >>> widths = torch.tensor([[0.5], [2.0]], requires_grad=True)  # of either image
+            >>> sample(image, grid, mode=KERNELS["gaussian"].with_phi(widths)).shape
+            torch.Size([2, 3, 4, 4])
+
+        """
+        given = phi if isinstance(phi, Tensor) else _numbers(phi)
+        shape = tuple(given.shape) if isinstance(given, Tensor) else (len(given),)
+        if len(shape) not in (1, 2, 3) or shape[-1] != self.num_parameters:
+            p = self.num_parameters
+            raise InputError(
+                f"phi of shape {shape} was given for kernel {self.name!r}, whose Φ is "
+                f"({', '.join(self._entry_names())}); give ({p},), or per image (N, {p}) or "
+                f"(N, ndim, {p})"
+            )
+        if self.inverse_filter is not None:
             raise InputError(f"phi was given for kernel {self.name!r}, whose prefilter fixes it")
-        return at_least_float32(given) if isinstance(given, Tensor) else given
+        return Kernel(
+            self.weight, self.count / 2, phi=given, normalise=self.normalise, name=self.name
+        )
 
     def learnable(self) -> "Kernel":
         """Return a copy whose Φ is an `nn.Parameter` that starts at this one's values.
@@ -161,10 +195,7 @@ class Kernel(nn.Module):
         if self.num_parameters == 0 or self.inverse_filter is not None:
             raise InputError(f"kernel {self.name!r} has no Φ to learn")
         start = self.phi.detach().clone() if isinstance(self.phi, Tensor) else self.phi
-        phi = nn.Parameter(torch.as_tensor(start))
-        return Kernel(
-            self.weight, self.count / 2, phi=phi, normalise=self.normalise, name=self.name
-        )
+        return self.with_phi(nn.Parameter(torch.as_tensor(start)))
 
     def extra_repr(self) -> str:
         """Show the name and the support."""

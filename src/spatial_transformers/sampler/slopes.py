@@ -12,8 +12,6 @@ gets no help from it, and `nearest` has no slope at all.
 Slopes are constants to whatever differentiates them: second derivatives are 0.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
 from itertools import product
 
 import torch
@@ -22,34 +20,29 @@ from torch import Tensor
 from .._context import at_least_float32
 from .backends.reference import sample_pixels
 from .dispatch import Spec
-from .kernels import KERNELS
-
-GRADIENTS = ("exact", "straight-through", "linearized", "multi-scale")
+from .target import Target
 
 _LEVELS = 4  # of the pyramid, beside the image itself
 _WIDEST = 1000  # pixels between the samples of a plane
 
 
 def with_slopes(
-    gradient: str,
     spec: Spec,
     values: Tensor,
     image: Tensor,
-    pixels: Tensor,
-    steps: Callable[[], Tensor],
+    target: Target,
     fill: Tensor | None,
 ) -> Tensor:
-    """Return values (N, C, *target) that change with pixel coordinates by the slopes asked for.
-
-    `steps` computes the spacing of the points in source pixels (N, *target, ndim, ndim).
-    """
+    """Return values (N, C, *target) that change with pixel coordinates by the slopes asked for."""
+    gradient, source = spec.options.gradient, image.shape[2:]
+    pixels = target.pixels(source)
     finite = pixels.isfinite().all(-1, keepdim=True)
     pixels = pixels.where(finite, 0)
     fixed, image = pixels.detach(), at_least_float32(image.detach())
     fill = None if fill is None else fill.detach()
-    spec = replace(spec, kernel=KERNELS["bilinear"], own_phi=False, max_shrink=None)
+    spec = spec.changed(mode="bilinear", antialias=False)
     if gradient == "linearized":
-        slopes = _of_plane(spec, image, fixed, steps().detach(), fill)
+        slopes = _of_plane(spec, image, fixed, target.spacing(source).detach(), fill)
     elif gradient == "multi-scale":
         slopes = _of_pyramid(spec, image, fixed, fill)
     else:

@@ -21,9 +21,11 @@ from torch import Generator, Tensor
 from ..grid import Affine
 from ..grid.regular import pixel_frame
 from .backends.reference import Reference
-from .dispatch import Backend, Operation, Spec
+from .dispatch import Backend, Spec
 from .kernels import KERNELS
+from .options import Options
 from .padding import PADDING_MODES
+from .target import Given, Mapped, Operation, Target
 
 Situation = Literal[
     "inside",  # coordinates in and around the image
@@ -65,9 +67,8 @@ def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
     """
     options = product(get_args(Operation), (2, 3), KERNELS, PADDING_MODES, (False, True), _DTYPES)
     for operation, ndim, mode, padding_mode, align_corners, dtype in options:
-        spec = Spec(
-            operation, ndim, KERNELS[mode], padding_mode, align_corners, dtype, device, "eager"
-        )
+        asked = Options(mode, padding_mode, align_corners)
+        spec = Spec(operation, ndim, dtype, device, "eager", False, asked)
         if dtype in backend.tolerance and not backend.why_not(spec):
             for situation in get_args(Situation):
                 if (operation, situation) != ("sample", "identity"):
@@ -123,10 +124,10 @@ def _results(
     leaves = {name: t.requires_grad_() for name, t in tensors.items() if name != constant}
     image, coordinates = (t.expand(_BATCH, *t.shape[1:]) for t in tensors.values())
     if spec.operation == "sample":
-        output = backend.sample(spec, image, coordinates, fill, spec.kernel.phi)
+        target: Target = Given(coordinates, spec.align_corners)
     else:
-        affine, target = Affine(spec.ndim), _sizes(case)[1]
-        output = backend.warp(spec, image, coordinates, affine, target, fill, spec.kernel.phi)
+        target = Mapped(coordinates, Affine(spec.ndim), _sizes(case)[1], spec.align_corners)
+    output = backend.run(spec, image, target, fill, spec.kernel.phi)
     yield "values", output.detach()
 
     grads = partial(torch.autograd.grad, materialize_grads=True)

@@ -16,7 +16,7 @@ from spatial_transformers.sampler.backends.reference import Reference
 from .paths import CPU
 
 NAME = "libspatial_transformers.so"
-MODULE = sys.modules["spatial_transformers.sampler.sample"]  # the name itself is the function
+MODULE = sys.modules["spatial_transformers.sampler.sampler"]  # the name itself is the function
 COMPILER = shutil.which("g++")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="stubs are compiled by g++")
 
@@ -73,8 +73,8 @@ def test_the_package_says_so_and_works(capsys):
     image, theta = torch.randn(2, 3, 9, 8), Affine().identity().repeat(2, 1) + 0.1
     grid = Affine().grid(theta, (5, 6))
     line = "  cpu: its library was not compiled: no C++ compiler was found"
-    assert line in explain(image).splitlines()
-    assert explain(image).splitlines()[0].endswith("context eager: aten")
+    assert line in explain(image, theta, Affine()).splitlines()
+    assert explain(image, theta, Affine()).splitlines()[0].endswith("context eager: aten")
     assert main(["info"]) == 0
     assert line in capsys.readouterr().out.splitlines()
     for found, due in (

@@ -7,7 +7,6 @@ padded to a power of two, where normalising and back is exact for whole pixels.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -15,12 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..._types import require_same_batch
-from ...grid import Transformation
 from ...grid.regular import unnormalise
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers
 from ..padding import FILLING, move_inside
+from ..target import Given, Target
 from .reference import sample_pixels
 
 # the numbers of torch.ops.aten.grid_sampler_*d
@@ -64,10 +63,18 @@ class Aten(Backend):
             reasons.append("its gradient to the image differs from run to run on CUDA")
         return reasons
 
-    def sample(
-        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    def run(
+        self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
-        """Sample at normalised coordinates."""
+        """Sample at normalised coordinates, or exactly where T_θ(G) falls on whole pixels.
+
+        Exported graphs hold one way only, that by normalised coordinates.
+        """
+        if isinstance(target, Given) or spec.context == "export":
+            return self._sample(spec, image, target.grid(), fill)
+        return self._warp(spec, image, target.pixels(image.shape[2:]), fill)
+
+    def _sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
         if spec.padding_mode in FILLING and not spec.align_corners:
             return _filled(spec, image, _far_if_not_near(grid), fill)
         # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
@@ -79,22 +86,8 @@ class Aten(Backend):
         outside = 0 if fill is None else fill.reshape(1, -1, *[1] * spec.ndim)
         return sampled.where(finite[:, None], outside)
 
-    def warp(
-        self,
-        spec: Spec,
-        image: Tensor,
-        theta: Tensor,
-        transformation: Transformation,
-        size: tuple[int, ...],
-        fill: Tensor | None,
-        phi: Numbers,
-    ) -> Tensor:
-        """Sample at T_θ(G), exact where it falls on whole pixels (but for exported graphs)."""
-        if spec.context == "export":
-            grid = transformation.grid(theta, size, align_corners=spec.align_corners)
-            return self.sample(spec, image, grid, fill, phi)
+    def _warp(self, spec: Spec, image: Tensor, pixels: Tensor, fill: Tensor | None) -> Tensor:
         source = image.shape[2:]
-        pixels = transformation.pixels(theta, size, source, align_corners=spec.align_corners)
         if spec.padding_mode not in FILLING:
             pixels = pixels.where(pixels.isfinite(), torch.nan)  # infinities would move inside
             axes = zip(pixels.unbind(-1), reversed(source), strict=True)
@@ -103,7 +96,7 @@ class Aten(Backend):
         padded = [1 << (n - 1).bit_length() for n in source]
         scale = 2 / torch.tensor(padded[::-1], dtype=pixels.dtype, device=pixels.device)
         grid = torch.addcmul(scale / 2 - 1, pixels, scale)
-        exact = replace(spec, padding_mode="zeros", align_corners=False)
+        exact = spec.changed(padding_mode="zeros", align_corners=False)
         return _filled(exact, image, _far_if_not_near(grid), fill, padded)
 
 

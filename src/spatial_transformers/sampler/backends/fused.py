@@ -25,6 +25,7 @@ from ...grid.regular import centred_axes, half_extents, pixel_frame, unnormalise
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers
+from ..target import Mapped, Target
 from .reference import sample_pixels
 
 Form = Literal["matrix", "perspective", "normalised", "pixels"]
@@ -133,27 +134,21 @@ class Fused(Backend):
             reasons.append("exported graphs hold PyTorch's own operations only")
         return reasons
 
-    def sample(
-        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    def run(
+        self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
-        """Sample at normalised coordinates."""
+        """Sample at the points, which are nowhere stored if they are M_θ B."""
+        if isinstance(target, Mapped):
+            return self._warp(spec, image, target, fill)
+        grid = target.grid()
         size = tuple(grid.shape[1:-1])
         if image.dtype == torch.float64 and grid.dtype != torch.float64:  # rounded as the reference
-            pixels = unnormalise(grid, image.shape[2:], spec.align_corners).double()
+            pixels = target.pixels(image.shape[2:]).double()
             return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
         return self._run(spec, _plan(spec, size, "normalised"), image, grid, None, fill)
 
-    def warp(
-        self,
-        spec: Spec,
-        image: Tensor,
-        theta: Tensor,
-        transformation: Transformation,
-        size: tuple[int, ...],
-        fill: Tensor | None,
-        phi: Numbers,
-    ) -> Tensor:
-        """Sample at T_θ(G), which is nowhere stored if it is M_θ B."""
+    def _warp(self, spec: Spec, image: Tensor, target: Mapped, fill: Tensor | None) -> Tensor:
+        theta, transformation, size = target.theta, target.transformation, target.size
         corners, precise = spec.align_corners, image.dtype == torch.float64
         if isinstance(transformation, _LINEAR) and theta.dtype.itemsize >= 4 + 4 * precise:
             matrix, functions = transformation.matrix(theta), None
@@ -164,7 +159,7 @@ class Fused(Backend):
             if not rows or functions is not None:
                 form = "perspective" if transformation.perspective else "matrix"
                 return self._run(spec, _plan(spec, size, form), image, matrix, functions, fill)
-        pixels = transformation.pixels(theta, size, image.shape[2:], align_corners=corners)
+        pixels = target.pixels(image.shape[2:])
         pixels = pixels.double() if precise else pixels
         return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
 

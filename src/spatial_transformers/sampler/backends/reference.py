@@ -16,13 +16,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ...grid import Transformation
-from ...grid.regular import unnormalise
-from ..antialias import reach, spacing, stretch
+from ..antialias import reach, stretch
 from ..dispatch import Backend, Spec
 from ..kernels import Entry, Kernel, Numbers
 from ..padding import FILLING, move_inside
 from ..prefilter import coefficients
+from ..target import Target
 
 _Result = TypeVar("_Result")
 
@@ -41,31 +40,13 @@ class Reference(Backend):
             return []
         return ["integer images have no weighted sums: use mode='nearest', not antialiased"]
 
-    def sample(
-        self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None, phi: Numbers
+    def run(
+        self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
-        """Sample at normalised coordinates."""
+        """Sample at the points in pixels."""
         source = image.shape[2:]
-        pixels = unnormalise(grid, source, spec.align_corners)
-        steps = None if spec.max_shrink is None else spacing(grid, source, spec.align_corners)
-        return sample_pixels(spec, image, pixels, fill, phi, steps)
-
-    def warp(
-        self,
-        spec: Spec,
-        image: Tensor,
-        theta: Tensor,
-        transformation: Transformation,
-        size: tuple[int, ...],
-        fill: Tensor | None,
-        phi: Numbers,
-    ) -> Tensor:
-        """Sample at T_θ(G), in pixels."""
-        source, corners = image.shape[2:], spec.align_corners
-        pixels = transformation.pixels(theta, size, source, align_corners=corners)
-        steps = None
-        if spec.max_shrink is not None:
-            steps = transformation.spacing(theta, size, source, align_corners=corners)
+        pixels = target.pixels(source)
+        steps = None if spec.max_shrink is None else target.spacing(source)
         return sample_pixels(spec, image, pixels, fill, phi, steps)
 
 

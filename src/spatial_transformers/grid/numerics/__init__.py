@@ -1,0 +1,1 @@
+"""Mathematics of the grid generator that knows neither a transformation nor an image."""

@@ -1,0 +1,69 @@
+"""The sampler's options: how an image is sampled, not which one, nor where. Checked once."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from numbers import Real
+from typing import Any
+
+from .._types import InputError
+from .kernels import Kernel, find_kernel
+from .padding import PADDING_MODES
+
+GRADIENTS = ("exact", "straight-through", "linearized", "multi-scale")  # see slopes.py
+MAX_SHRINK = 8.0  # the widening that `antialias=True` allows
+_WIDEST = 64  # the largest widening that may be asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Options:
+    """The options of `sample` and `warp`, as these describe them.
+
+    Raises:
+        InputError: for an unknown name, and a number out of its place.
+
+    """
+
+    mode: str | Kernel = "bilinear"
+    padding_mode: str = "zeros"
+    align_corners: bool = False
+    antialias: bool | float = False
+    gradient: str = "exact"
+    backend: str | None = None
+
+    def __post_init__(self):
+        find_kernel(self.mode)
+        if self.padding_mode not in PADDING_MODES:
+            known = ", ".join(PADDING_MODES)
+            raise InputError(f"padding_mode {self.padding_mode!r} was asked for; known: {known}")
+        if not isinstance(self.antialias, bool) and not _is_widening(self.antialias):
+            raise InputError(
+                f"antialias {self.antialias!r} was given; give True, False, or how far kernels "
+                f"widen at most, a number from 1 to {_WIDEST}"
+            )
+        if self.gradient not in GRADIENTS:
+            known = ", ".join(GRADIENTS)
+            raise InputError(f"gradient {self.gradient!r} was asked for; known: {known}")
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel of `mode`."""
+        return find_kernel(self.mode)
+
+    @property
+    def max_shrink(self) -> float | None:
+        """How far kernels widen at most; None where they do not."""
+        if isinstance(self.antialias, bool):
+            return MAX_SHRINK if self.antialias else None
+        return self.antialias
+
+    def changed(self, **changes: Any) -> "Options":
+        """Return these options with some others in their place."""
+        return replace(self, **changes) if changes else self
+
+
+def _is_widening(number: Any) -> bool:
+    return isinstance(number, Real) and bool(1 <= number <= _WIDEST)  # pyright: ignore
+
+
+#: The options of calls that are alike are made, and checked, once.
+remembered = lru_cache(maxsize=1024, typed=True)(Options)

@@ -1,0 +1,362 @@
+"""The sampler (section 3.3), as a module and as functions: check, select a backend, run it."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .._context import Context, at_least_float32, context, without_autocast
+from .._types import (
+    Grid,
+    Image,
+    InputError,
+    Size,
+    Theta,
+    Warped,
+    require_same_batch,
+    require_same_device,
+)
+from ..grid import Transformation
+from ..grid.regular import as_size
+from . import dispatch
+from .backends import BACKENDS
+from .fill import Fill, as_fill, check_fill
+from .kernels import Kernel
+from .options import Options, remembered
+from .slopes import with_slopes
+from .target import Given, Mapped, Target, check_dimensions, check_image
+
+
+class Sampler(nn.Module):
+    """The sampler as an object: its options are checked once, when it is made.
+
+    `sampler(image, grid)` is `sample`, and `sampler.warp(image, theta, transformation)` is `warp`;
+    these functions describe the options. A fill, or a kernel's Φ, that is an `nn.Parameter` is
+    learned.
+
+    Raises:
+        InputError: for a wrong option, and a fill without `padding_mode="constant"`.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Affine, Sampler
+        >>> sampler = Sampler("nearest", padding_mode="constant", fill_value=9.0)
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> sampler(image, torch.tensor([[[[-0.2, 0.0], [3.0, 0.0]]]]))  # at (1, 1, 2, 2)
+        tensor([[[[1., 9.]]]])
+        >>> move = torch.tensor([[1.0, 0.0, 0.5, 0.0, 1.0, 0.0]])
+        >>> sampler.warp(image, move, Affine())
+        tensor([[[[1., 2., 3., 9.]]]])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3 and figure 2.
+
+    """
+
+    def __init__(
+        self,
+        mode: str | Kernel = "bilinear",
+        *,
+        padding_mode: str = "zeros",
+        fill_value: Fill | None = None,
+        align_corners: bool = False,
+        antialias: bool | float = False,
+        gradient: str = "exact",
+        backend: str | None = None,
+    ):
+        super().__init__()
+        self.options = Options(mode, padding_mode, align_corners, antialias, gradient, backend)
+        check_fill(fill_value, padding_mode)
+        self.mode = mode  # a `Kernel` is a part of the module, with its Φ
+        self.fill_value = fill_value
+
+    def forward(self, image: Image, grid: Grid) -> Warped:
+        """Sample (N, C, *source) at normalised coordinates (N, *target, ndim); see `sample`."""
+        return _run(self.options, image, _given(image, grid, self.options), self.fill_value)
+
+    def warp(
+        self,
+        image: Image,
+        theta: Theta,
+        transformation: Transformation,
+        *,
+        size: Size | None = None,
+        **changes: Any,
+    ) -> Warped:
+        """Warp (N, C, *source) by θ (N, P); see the function `warp`.
+
+        Further options, by their names, stand in for the sampler's in this call.
+        """
+        options, fill_value = self.options, self.fill_value
+        if changes:
+            padding_mode = changes.get("padding_mode", options.padding_mode)
+            kept = fill_value if padding_mode == options.padding_mode else None
+            fill_value = changes.pop("fill_value", kept)
+            check_fill(fill_value, padding_mode)
+            options = options.changed(**changes)
+        target = _mapped(image, theta, transformation, size, options)
+        return _run(options, image, target, fill_value)
+
+    def extra_repr(self) -> str:
+        """Show the options."""
+        options = self.options
+        fill = "" if self.fill_value is None else f", fill_value={self.fill_value}"
+        return (
+            f"mode={options.kernel.name!r}, padding_mode={options.padding_mode!r}{fill}, "
+            f"align_corners={options.align_corners}, antialias={options.antialias}, "
+            f"gradient={options.gradient!r}, backend={options.backend!r}"
+        )
+
+
+def sample(
+    image: Image,
+    grid: Grid,
+    *,
+    mode: str | Kernel = "bilinear",
+    padding_mode: str = "zeros",
+    fill_value: Fill | None = None,
+    align_corners: bool = False,
+    antialias: bool | float = False,
+    gradient: str = "exact",
+    backend: str | None = None,
+) -> Warped:
+    """Sample an image at given coordinates: (U, T_θ(G)) → V (eqs. 3 to 7).
+
+    Agrees with `torch.nn.functional.grid_sample`, at kinks too, and goes further: any kernel in any
+    number of spatial dimensions, integer images with `nearest`, half-precision images with a
+    float32 grid, more paddings, antialiasing, second derivatives and `torch.func`. A coordinate
+    that is not finite gives the fill value (0 unless given) and no gradient.
+
+    Args:
+        image: U, (N, C, H, W), (N, C, D, H, W) or any number of spatial axes.
+        grid: normalised coordinates, (N, *target, ndim), x first; `normalise` makes them of pixel
+            coordinates. A batch of 1 in either image or grid serves every element of the other,
+            without being copied.
+        mode: the kernel: `nearest` (halves to the even pixel), `bilinear` (linear in every
+            dimension), `bicubic`, `mitchell`, `lanczos2`, `lanczos3`, `lanczos5`, `bspline0` to
+            `bspline7` (interpolating), `gaussian`, or a `Kernel`, which carries its Φ:
+            `KERNELS["gaussian"].with_phi(0.7)`.
+        padding_mode: what lies outside, of a row of pixels `a b c d`:
+            `zeros` (0 0 a b c d 0 0), `constant` (f f a b c d f f), `border` (a a a b c d d d),
+            `reflection` (b a a b c d d c; with `align_corners` c b a b c d c b),
+            `wrap` (c d a b c d a b), or `renormalise` (no pixel: the weights inside sum to 1, and
+            the result is 0 where less than a thousandth of them is).
+        fill_value: a number or one per channel, or a tensor, which gets a gradient; only with
+            `constant`.
+        align_corners: whether ±1 are the centres of the border pixels instead of their edges.
+        antialias: widen the kernel where points lie more than a pixel apart, in the direction in
+            which they do. As `interpolate(antialias=True)` for axis-aligned scales (whose bicubic
+            kernel is `KERNELS["bicubic"].with_phi(-0.5)`). A number is the largest widening, which
+            is 8 for True; compiled and exported graphs always pay for it. Derivatives count
+            the widening.
+        gradient: to the coordinates: `exact`, or in its place `straight-through` (that of bilinear
+            sampling), `linearized` or `multi-scale`, which see further; see `sampler/slopes.py`.
+        backend: a backend's name, instead of the fastest that can run.
+
+    Returns:
+        V, (N, C, *target), in the image's dtype, and in channels-last format if the image is.
+
+    Raises:
+        InputError: a wrong shape, dtype or option, or no backend that can run it.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import sample
+        >>> image = torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]])
+        >>> sample(image, torch.zeros(1, 1, 1, 2))
+        tensor([[[[1.5000]]]])
+        >>> outside = torch.full((1, 1, 1, 2), 9.0)
+        >>> sample(image, outside, padding_mode="constant", fill_value=7.0)
+        tensor([[[[7.]]]])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3.
+
+    """
+    options = _options(mode, padding_mode, align_corners, antialias, gradient, backend)
+    check_fill(fill_value, padding_mode)
+    return _run(options, image, _given(image, grid, options), fill_value)
+
+
+def warp(
+    image: Image,
+    theta: Theta,
+    transformation: Transformation,
+    *,
+    size: Size | None = None,
+    mode: str | Kernel = "bilinear",
+    padding_mode: str = "zeros",
+    fill_value: Fill | None = None,
+    align_corners: bool = False,
+    antialias: bool | float = False,
+    gradient: str = "exact",
+    backend: str | None = None,
+) -> Warped:
+    """Warp an image by θ: grid and sampler in one, V_i = U(T_θ(G_i)).
+
+    Pixel coordinates are computed directly, so that at the identity the result is the image bit for
+    bit, and its gradient the right-hand slope at every pixel. That is the start of training.
+
+    Args:
+        image: U, (N, C, H, W) or (N, C, D, H, W).
+        theta: θ, (N, P), mapping target to source; taken in float32 or better. A batch of 1 in
+            either image or theta serves every element of the other.
+        transformation: what θ means, for instance `Affine()`.
+        size: the target's (H, W) or (D, H, W); the image's own if None.
+        mode: see `sample`, as for all further options.
+        padding_mode: see `sample`.
+        fill_value: see `sample`.
+        align_corners: see `sample`.
+        antialias: see `sample`.
+        gradient: see `sample`.
+        backend: see `sample`.
+
+    Returns:
+        V, (N, C, *size), in the image's dtype.
+
+    Raises:
+        InputError: a wrong shape, dtype or option, or no backend that can run it.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Affine, warp
+        >>> image = torch.arange(4.0).reshape(1, 1, 1, 4)
+        >>> mirror = torch.tensor([[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
+        >>> warp(image, mirror, Affine())
+        tensor([[[[3., 2., 1., 0.]]]])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.2 and 3.3.
+
+    """
+    options = _options(mode, padding_mode, align_corners, antialias, gradient, backend)
+    check_fill(fill_value, padding_mode)
+    return _run(options, image, _mapped(image, theta, transformation, size, options), fill_value)
+
+
+def explain(
+    image: Image,
+    coordinates: Grid | Theta,
+    transformation: Transformation | None = None,
+    *,
+    size: Size | None = None,
+    fill_value: Fill | None = None,
+    **options: Any,
+) -> str:
+    """Say which backend runs a call of `warp` or `sample`, and why others do not.
+
+    Args:
+        image: as the call has it, like all that follows.
+        coordinates: θ for `warp`, a grid for `sample`.
+        transformation: of `warp`.
+        size: of `warp`.
+        fill_value: see `sample`.
+        **options: see `sample`.
+
+    Raises:
+        InputError: as the call does, but for a backend that cannot run it.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Affine, explain
+        >>> image, affine = torch.zeros(1, 1, 8, 8, dtype=torch.uint8), Affine()
+        >>> reasons = explain(image, affine.identity()[None], affine, mode="nearest")
+        >>> reasons.splitlines()[3]
+        '  aten: grid_sample takes floating images only'
+        >>> explain(image, torch.zeros(1, 4, 4, 2), mode="nearest").splitlines()[0]
+        'sample of a 2-D uint8 image on cpu, mode nearest, padding zeros, context eager: reference'
+
+    """
+    asked = Options(**options)
+    check_fill(fill_value, asked.padding_mode)
+    if transformation is None:
+        target: Target = _given(image, coordinates, asked)
+    else:
+        target = _mapped(image, coordinates, transformation, size, asked)
+    spec = dispatch.Spec(target.operation, *_facts(image, context()), options=asked)
+    return dispatch.report(spec, asked.backend, BACKENDS)
+
+
+def _options(mode: str | Kernel, *others: Any) -> Options:
+    """Return the options of a call, made once for all calls that are alike."""
+    make = remembered if isinstance(mode, str) and context() == "eager" else Options
+    return make(mode, *others)
+
+
+def _given(image: Tensor, grid: Tensor, options: Options) -> Given:
+    """Check an image and a grid, and return the target."""
+    check_image(image)
+    ndim = image.ndim - 2
+    wrong = grid.ndim != image.ndim or grid.shape[-1] != ndim or not grid.is_floating_point()
+    if wrong or any(n == 0 for n in grid.shape[1:]):
+        raise InputError(
+            f"sampling an image of shape {tuple(image.shape)} was asked with a grid of shape "
+            f"{tuple(grid.shape)} and {grid.dtype}; give floating coordinates (N, *target, {ndim}) "
+            f"with {ndim} target axes of at least one pixel each"
+        )
+    require_same_batch(image, grid, "sampling an image by grid")
+    require_same_device(image, grid, "a grid")
+    return Given(at_least_float32(grid), options.align_corners)
+
+
+def _mapped(
+    image: Tensor,
+    theta: Tensor,
+    transformation: Transformation,
+    size: Size | None,
+    options: Options,
+) -> Mapped:
+    """Check an image, θ and a size, and return the target."""
+    check_dimensions(image, transformation)
+    theta = transformation.check(theta)
+    target = as_size(image.shape[2:] if size is None else size, transformation.ndim)
+    require_same_batch(image, theta, "sampling an image by theta")
+    require_same_device(image, theta, "theta")
+    return Mapped(theta, transformation, target, options.align_corners)
+
+
+def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | None) -> Tensor:
+    """Run a call whose parts are checked, on the backend that is selected for it."""
+    fill, surrounding = as_fill(fill_value, image), context()
+    spec, backend = _resolve(options, image, target, surrounding)
+    phi = spec.kernel.check_phi(max(image.shape[0], target.batch), spec.ndim)
+    with without_autocast(image.device):
+        if options.gradient == "exact" or surrounding == "export" or not image.is_floating_point():
+            return _formatted(backend.run(spec, image, target, fill, phi), image)
+        values = backend.run(spec, image, target.detached(), fill, phi)
+        return _formatted(with_slopes(spec, values, image, target, fill), image)
+
+
+def _facts(image: Tensor, surrounding: Context) -> tuple[Any, ...]:
+    """Return the facts besides options that selection reads."""
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    return image.ndim - 2, image.dtype, image.device.type, surrounding, deterministic
+
+
+def _resolve(
+    options: Options, image: Tensor, target: Target, surrounding: Context
+) -> tuple[dispatch.Spec, dispatch.Backend]:
+    """Choose a backend, once for all calls that are alike."""
+    remember = surrounding == "eager" and isinstance(options.mode, str)
+    resolve = _resolved if remember else _resolved.__wrapped__
+    return resolve(target.operation, _facts(image, surrounding), options, BACKENDS)
+
+
+@lru_cache(maxsize=1024)
+def _resolved(
+    operation: dispatch.Operation,
+    facts: tuple[Any, ...],
+    options: Options,
+    backends: Sequence[dispatch.Backend],
+) -> tuple[dispatch.Spec, dispatch.Backend]:
+    spec = dispatch.Spec(operation, *facts, options=options)
+    return spec, dispatch.select(spec, options.backend, backends)
+
+
+def _formatted(values: Tensor, image: Tensor) -> Tensor:
+    """Return the values in channels-last format if the image is in it, and in no other."""
+    last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(image.ndim)
+    if last is None or context() in ("export", "transform") or image.is_contiguous():
+        return values
+    return (
+        values.contiguous(memory_format=last) if image.is_contiguous(memory_format=last) else values
+    )

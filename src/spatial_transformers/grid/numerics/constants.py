@@ -10,8 +10,8 @@ class Constants(nn.Module):
     """Named buffers that follow their module from device to device, but keep their dtype.
 
     They stay in float64 when the module is cast; a device without float64 holds them in float32.
-    They come back when the module leaves the meta device, and are no part of checkpoints. Read one by its name, as
-    `constants["matrix"]`, and cast it to the dtype of θ at the call.
+    They come back when the module leaves the meta device, and are no part of checkpoints.
+    Read one by its name, as `constants["matrix"]`, and cast it to the dtype of θ at the call.
     """
 
     def __init__(self, **tensors: Tensor):

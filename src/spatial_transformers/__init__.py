@@ -12,6 +12,7 @@ from .grid import Constrained as Constrained
 from .grid import Displacement as Displacement
 from .grid import FreeForm as FreeForm
 from .grid import Homogeneous as Homogeneous
+from .grid import Linear as Linear
 from .grid import LogPolar as LogPolar
 from .grid import PiecewiseAffine as PiecewiseAffine
 from .grid import Polar as Polar

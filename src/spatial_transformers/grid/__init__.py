@@ -22,6 +22,7 @@ from .families.thin_plate_spline import ThinPlateSpline as ThinPlateSpline
 from .families.translation import Translation as Translation
 from .families.velocity_field import VelocityField as VelocityField
 from .homogeneous import Homogeneous as Homogeneous
+from .linear import Linear as Linear
 from .names import FAMILIES as FAMILIES
 from .names import make_transformation as make_transformation
 from .numerics.control_points import text_rows as text_rows

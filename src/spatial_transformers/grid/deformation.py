@@ -24,10 +24,19 @@ class Deformation(Transformation):
     def _evaluate(
         self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        """Evaluate `(u · scale + x) + centre`, which for u = 0 lands on exact integers."""
         displacement = self._displacement(theta, over_extents(positions, extents))
-        axes = [
-            (displacement[..., a] * scale + positions[a] * (scale / extents[a])) + centre
-            for a, (scale, centre) in enumerate(zip(*source, strict=True))
-        ]
-        return torch.stack(axes, -1)
+        return displaced(displacement, positions, extents, source)
+
+
+def displaced(
+    displacement: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+) -> Tensor:
+    """Add a displacement u (N, ..., ndim), in normalised units, to target points.
+
+    It is `(u · scale + x) + centre`, which for u = 0 lands on exact integers.
+    """
+    axes = [
+        (displacement[..., a] * scale + positions[a] * (scale / extents[a])) + centre
+        for a, (scale, centre) in enumerate(zip(*source, strict=True))
+    ]
+    return torch.stack(axes, -1)

@@ -1,8 +1,9 @@
 """The contract of the grid generator (section 3.2): θ → T_θ(G).
 
 A `Transformation` maps *target* (output) to *source* (input) coordinates. A family derives from
-`Homogeneous` if it is a matrix on homogeneous coordinates (eq. 1), from `Deformation` if it adds a
-displacement to every point, and from `Transformation` itself otherwise.
+`Homogeneous` if it is a matrix on homogeneous coordinates (eq. 1), from `Linear` if it is a matrix
+on further functions too, from `Deformation` if it adds a displacement to every point, and from
+`Transformation` itself otherwise.
 """
 
 from abc import ABC, abstractmethod

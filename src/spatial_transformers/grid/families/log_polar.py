@@ -9,10 +9,10 @@ from torch import Tensor
 
 from ..._types import InputError
 from ..bounds import Bounds
-from .polar import Polar
+from ..radial import Radial
 
 
-class LogPolar(Polar):
+class LogPolar(Radial):
     """Unroll the source about an origin: to the right the logarithm of the radius grows.
 
     θ is the origin `(x0, y0)`, P = 2, in half extents of the source. A source turned about the

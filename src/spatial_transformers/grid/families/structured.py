@@ -11,15 +11,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..._context import at_least_float32
-from ..._types import InputError, Size, Theta, require_tensor
+from ..._types import InputError, Theta, require_tensor
 from ..describe import affine_parts
-from ..homogeneous import NEAREST, apply_matrix
+from ..linear import NEAREST, Linear
 from ..numerics.matrices import Matrix
-from ..regular import Frame, over_extents, regular_grid
-from ..transformation import Transformation
 
 
-class Structured(Transformation):
+class Structured(Linear):
     """Any map that is linear in θ: T_θ = M_θ B, B = (x, y[, z], 1, b1, …, bK).
 
     The first rows of B are the homogeneous coordinates, exact at every size, so that M = [I | 0] is
@@ -98,28 +96,6 @@ class Structured(Transformation):
         """Return M_θ, target to source: (N, ndim, ndim + 1 + K), a row more with `perspective`."""
         return self.values(theta).unflatten(-1, self._shape)
 
-    def basis(
-        self,
-        size: Size,
-        *,
-        align_corners: bool = False,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "rows *target"]:
-        """Return B for a target of `size`: (ndim + 1 + K, *size).
-
-        `device` is that of the functions unless given.
-        """
-        grid = regular_grid(
-            size,
-            ndim=self.ndim,
-            align_corners=align_corners,
-            dtype=dtype,
-            device=self.functions.device if device is None else device,
-        )
-        coordinates = grid.unbind(-1)
-        return torch.stack((*coordinates, torch.ones_like(grid[..., 0]), *self._at(coordinates)))
-
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return the parts of the affine rows, the perspective and the weight of the functions.
 
@@ -149,14 +125,8 @@ class Structured(Transformation):
     def _shape(self) -> tuple[int, int]:
         return self.ndim + int(self.perspective), self.ndim + 1 + len(self.functions)
 
-    def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
-    ) -> Tensor:
-        functions = self._at(over_extents(positions, extents))
-        return apply_matrix(self.matrix(theta), positions, extents, source, functions)
-
-    def _at(self, coordinates: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Interpolate the functions at coordinates, one tensor per axis, x first: K values each."""
+    def _functions(self, coordinates: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Interpolate the functions between the nodes of their lattice."""
         functions = self.functions.to(coordinates[0])
         corners, fractions = [()], []
         for x, n in zip(reversed(coordinates), functions.shape[1:], strict=True):  # x last, as H, W

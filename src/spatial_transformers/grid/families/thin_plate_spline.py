@@ -13,17 +13,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..._context import without_autocast
-from ..._types import InputError, Size, Theta
+from ..._types import InputError, Theta
 from ..bounds import Bounds
-from ..deformation import Deformation
+from ..deformation import displaced
 from ..describe import displacement_parts
+from ..linear import Linear
 from ..numerics.blocks import times_basis
 from ..numerics.constants import Constants
 from ..numerics.control_points import as_points, check_points, regular_points
-from ..regular import as_size, centred_axes, half_extents, over_extents
+from ..regular import Frame, over_extents
 
 
-class ThinPlateSpline(Deformation):
+class ThinPlateSpline(Linear):
     """T_θ(c_k) = c_k + d_k at the control points c_k, and as little bending as possible between.
 
     θ holds the displacements `(dx1, dy1, dx2, dy2, …)`, P = 2K, or `(dx1, dy1, dz1, dx2, …)`,
@@ -70,8 +71,6 @@ class ThinPlateSpline(Deformation):
 
     #: The control points in the target, (K, ndim).
     points: Tensor
-    #: T_θ = M_θ B needs no division.
-    perspective: bool = False
 
     def __init__(
         self,
@@ -123,24 +122,6 @@ class ThinPlateSpline(Deformation):
         weights = self._weights(theta)
         return weights + torch.eye(*weights.shape[1:], dtype=weights.dtype, device=weights.device)
 
-    def basis(
-        self,
-        size: Size,
-        *,
-        align_corners: bool = False,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str | None = None,
-    ) -> Float[Tensor, "rows *target"]:
-        """Return B for a target of `size`: (ndim + 1 + K, *size).
-
-        `device` is that of the points unless given.
-        """
-        size = as_size(size, self.ndim)
-        device = self.points.device if device is None else device
-        extents = half_extents(size, align_corners)
-        axes = centred_axes(size, dtype=dtype, device=device)
-        return self._rows(over_extents(axes, extents))[0]
-
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how far the sources of the points lie from them; see `displacement_parts`."""
         return displacement_parts(self._moves(theta))
@@ -154,6 +135,18 @@ class ThinPlateSpline(Deformation):
     @property
     def _are_positions(self) -> bool:
         return self.parameters_are == "positions"
+
+    def _evaluate(
+        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+    ) -> Tensor:
+        """Evaluate as a displacement: M_θ as a whole would lose the exact identity to rounding."""
+        displacement = self._displacement(theta, over_extents(positions, extents))
+        return displaced(displacement, positions, extents, source)
+
+    def _functions(self, coordinates: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Return φ of the distance to every point."""
+        squares = _squares(self._constants["points"].to(coordinates[0]), coordinates)
+        return _kernel(squares, None, None).unbind(1)
 
     def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Return (M_θ - [I | 0]) B, exactly 0 where no point moves."""
@@ -224,10 +217,7 @@ def _rows(points: Tensor, coordinates: Sequence[Tensor], room: Tensor | None = N
 
     With `room` (2, rows, *lattice) to work in, for n = 1, nothing of that size is allocated.
     """
-    squares = []
-    for centre, x in zip(points.unbind(1), coordinates, strict=True):
-        offset = x[:, None] - centre.reshape(-1, *[1] * (x.ndim - 1))  # (n, K, ...), an axis long
-        squares.append(offset * offset)
+    squares = _squares(points, coordinates)
     full = torch.broadcast_tensors(*coordinates)
     affine = torch.stack((*full, torch.ones_like(full[0])), 1)
     if room is None:
@@ -237,6 +227,15 @@ def _rows(points: Tensor, coordinates: Sequence[Tensor], room: Tensor | None = N
     rows[:, :first] = affine
     _kernel(squares, rows[:, first:], scratch[:, first:])
     return rows
+
+
+def _squares(points: Tensor, coordinates: Sequence[Tensor]) -> list[Tensor]:
+    """Return the square of the distance to every point along each axis, (n, K, ...)."""
+    squares = []
+    for centre, x in zip(points.unbind(1), coordinates, strict=True):
+        offset = x[:, None] - centre.reshape(-1, *[1] * (x.ndim - 1))  # (n, K, ...), an axis long
+        squares.append(offset * offset)
+    return squares
 
 
 def _kernel(squares: Sequence[Tensor], out: Tensor | None, scratch: Tensor | None) -> Tensor:

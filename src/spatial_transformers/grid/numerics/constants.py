@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class Constants(nn.Module):
-    """Named tensors that follow their module from device to device, and in nothing else.
+    """Named buffers that follow their module from device to device, but keep their dtype.
 
-    They stay in float64 when the module is cast (float32 where a device has none), come back
-    when it leaves the meta device, and are no part of checkpoints. Read one by its name, as
-    `constants["matrix"]`, and cast it to the dtype of θ at the call.
+    They stay in float64 when the module is cast; a device without float64 holds them in float32.
+    They come back when the module leaves the meta device, and are no part of checkpoints.
+    Read one by its name, as `constants["matrix"]`, and cast it to the dtype of θ at the call.
     """
 
     def __init__(self, **tensors: Tensor):

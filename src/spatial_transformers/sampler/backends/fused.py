@@ -1,7 +1,7 @@
 """What the compiled backends share: grid and sampler in one, for every T_θ = M_θ B.
 
 A fused call is a `Plan` and four tensors. Coordinates are computed where they are used, in the
-order of operations of `grid/homogeneous.py`, and never stored. Transformations that are no M_θ B,
+order of operations of `grid/linear.py`, and never stored. Transformations that are no M_θ B,
 and grids that are given, come as points.
 """
 
@@ -18,9 +18,7 @@ from torch import Tensor
 from ..._context import Context
 from ..._types import require_same_batch
 from ...grid import Transformation
-from ...grid.families.structured import Structured
-from ...grid.families.thin_plate_spline import ThinPlateSpline
-from ...grid.homogeneous import Homogeneous, apply_matrix
+from ...grid.linear import Linear, apply_matrix
 from ...grid.regular import centred_axes, half_extents, pixel_frame, unnormalise
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
@@ -33,7 +31,6 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 #: Taps along an axis.
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
-_LINEAR = (Homogeneous, Structured, ThinPlateSpline)
 _MOST_FUNCTIONS = 1 << 24  # values of B beyond the coordinates that are held at once
 _MOST_KEPT = 1 << 20  # values of them that are kept for the next call
 _MOST_ROWS = 512  # functions, for which tasks have memory
@@ -150,7 +147,7 @@ class Fused(Backend):
     def _warp(self, spec: Spec, image: Tensor, target: Mapped, fill: Tensor | None) -> Tensor:
         theta, transformation, size = target.theta, target.transformation, target.size
         corners, precise = spec.align_corners, image.dtype == torch.float64
-        if isinstance(transformation, _LINEAR) and theta.dtype.itemsize >= 4 + 4 * precise:
+        if isinstance(transformation, Linear) and theta.dtype.itemsize >= 4 + 4 * precise:
             matrix, functions = transformation.matrix(theta), None
             rows = matrix.shape[2] - spec.ndim - 1
             few = spec.context != "eager" or rows * prod(size) <= _MOST_FUNCTIONS
@@ -218,7 +215,7 @@ _LAST: WeakKeyDictionary[Transformation, _Kept] = WeakKeyDictionary()
 
 
 def _functions(
-    transformation: Structured | ThinPlateSpline | Homogeneous,
+    transformation: Linear,
     size: tuple[int, ...],
     align_corners: bool,
     theta: Tensor,

@@ -4,9 +4,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from equality import assert_identical
 from torch import nn
 
+from equality import assert_identical
 from spatial_transformers import (
     KERNELS,
     Affine,

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from equality import assert_identical
 from spatial_transformers import Affine, InputError, ThinPlateSpline
-from spatial_transformers.grid import blocks
+from spatial_transformers.grid.numerics import blocks
 from spatial_transformers.grid.numerics.control_points import regular_points, text_rows
 
 double = torch.float64

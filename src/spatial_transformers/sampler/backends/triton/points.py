@@ -1,7 +1,7 @@
 # type: ignore  (Triton is optional, and its language untyped)
 """Where the points of the target lie in the source, for Triton: T_θ = M_θ B (section 3.2).
 
-The operations are those of `grid/homogeneous.py` and `grid/regular.py`, in their order and without
+The operations are those of `grid/linear.py` and `grid/regular.py`, in their order and without
 contraction, so that the identity lands on whole pixels. Sizes are (x, y, z), of depth 1 in 2-D.
 """
 

@@ -98,10 +98,16 @@ def describe_api() -> str:
             continue
         lines.append(f"{name}{signature(member)}")
         if inspect.isclass(member):
-            own = [n for c in member.__mro__ if c.__module__.startswith(NAME) for n in vars(c)]
+            own = [n for c in member.__mro__ if not _is_told(c, member) for n in vars(c)]
             for method in sorted({n for n in own if not n.startswith("_")}):
                 lines.append(f"  .{method}{signature(getattr(member, method))}")
     return "\n".join(lines) + "\n"
+
+
+def _is_told(base, member) -> bool:
+    """Whether a class's members stand below its own name, or are not ours."""
+    public = vars(spatial_transformers).get(base.__name__) is base and base is not member
+    return public or not base.__module__.startswith(NAME)
 
 
 def signature(member) -> str:

@@ -1,4 +1,4 @@
-"""The sampler as an object: what the functions do, with options that are checked when it is made."""
+"""The sampler as an object: what the functions do, with options checked when it is made."""
 
 from copy import deepcopy
 

@@ -12,17 +12,18 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from spatial_transformers.sampler.backends.triton.backend.points import elements, flatten, volume
-from spatial_transformers.sampler.backends.triton.backend.taps import remainder
 
 from spatial_transformers import Affine, Projective, Structured, ThinPlateSpline
 from spatial_transformers.sampler.backends.fused import Plan
 from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.backends.triton import launch
 from spatial_transformers.sampler.backends.triton.backend import Triton
+from spatial_transformers.sampler.backends.triton.points import elements, flatten, volume
+from spatial_transformers.sampler.backends.triton.taps import remainder
 from spatial_transformers.sampler.dispatch import Spec
-from spatial_transformers.sampler.kernels import KERNELS
+from spatial_transformers.sampler.options import Options
 from spatial_transformers.sampler.padding import FILLING, PADDING_MODES
+from spatial_transformers.sampler.target import Given, Mapped
 from spatial_transformers.sampler.verify import Situation, cases, check
 
 from .interpreter import patch_once
@@ -81,7 +82,7 @@ def test_the_covering_cases_cover():
 
 
 def _spec(ndim=2, mode="bilinear", padding="zeros", dtype=torch.float64, operation="warp"):
-    return Spec(operation, ndim, KERNELS[mode], padding, False, dtype, "cpu", "eager")
+    return Spec(operation, ndim, dtype, "cpu", "eager", False, Options(mode, padding))
 
 
 def _results(backend, spec, image, theta, transformation, size, fill):
@@ -89,7 +90,8 @@ def _results(backend, spec, image, theta, transformation, size, fill):
     fill = None if fill is None else fill.detach().requires_grad_()
     for parameter in transformation.parameters():
         parameter.grad = None
-    output = backend.warp(spec, *leaves, transformation, size, fill, spec.kernel.phi)
+    target = Mapped(leaves[1], transformation, size, spec.align_corners)
+    output = backend.run(spec, leaves[0], target, fill, spec.kernel.phi)
     cotangent = torch.linspace(-1, 2, output.numel()).to(output).reshape(output.shape)
     output.backward(cotangent)
     found = [output.detach(), *(t.grad for t in leaves)]
@@ -175,7 +177,8 @@ def test_one_serves_all_given_points(images, grids):
     found = []
     for backend in (BACKEND, Reference()):
         leaves = [t.clone().requires_grad_() for t in tensors]
-        output = backend.sample(_spec(operation="sample"), *leaves, None, ())
+        spec = _spec(operation="sample")
+        output = backend.run(spec, leaves[0], Given(leaves[1], False), None, ())
         (output * torch.arange(output.numel()).reshape(output.shape)).sum().backward()
         found.append((output.detach(), *(t.grad for t in leaves)))
     for a, b in zip(*found, strict=True):
@@ -203,7 +206,7 @@ def test_what_is_outside_does_not_leak():
         spec = _spec(padding=padding, mode="bicubic")
         size = (9, 9)
         found, due = (
-            b.warp(spec, image, theta, Affine(), size, fill, (-0.75,))
+            b.run(spec, image, Mapped(theta, Affine(), size, False), fill, (-0.75,))
             for b in (BACKEND, Reference())
         )
         assert due.isfinite().any()
@@ -216,7 +219,7 @@ def test_what_is_outside_does_not_leak():
 def test_empty(batch, channels):
     image = _image(batch, channels, 4, 4).requires_grad_()
     theta = _near(Affine(), batch).requires_grad_()
-    output = BACKEND.warp(_spec(), image, theta, Affine(), (3, 3), None, ())
+    output = BACKEND.run(_spec(), image, Mapped(theta, Affine(), (3, 3), False), None, ())
     assert output.shape == (batch, channels, 3, 3)
     output.sum().backward()
     assert not image.grad.any()

@@ -15,13 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatial_transformers.sampler.backends import triton as backend
-from spatial_transformers.sampler.backends.triton.backend import Triton
+from spatial_transformers.sampler.backends.triton import Triton, backend
 from spatial_transformers.sampler.dispatch import Spec
-from spatial_transformers.sampler.kernels import KERNELS
+from spatial_transformers.sampler.options import Options
 
 INSTALLED = backend._INSTALLED
-SPEC = Spec("warp", 2, KERNELS["bilinear"], "zeros", False, torch.float32, "cuda", "eager")
+SPEC = Spec("warp", 2, torch.float32, "cuda", "eager", False, Options())
 FILE = Path(__file__).with_name("interpreted_triton.py")
 needs_triton = pytest.mark.skipif(not INSTALLED, reason="Triton is not installed")
 pytestmark = pytest.mark.traced  # the import hook would wrap functions that Triton reads
@@ -51,7 +50,7 @@ def test_why_not(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     assert Triton().why_not(SPEC) == []
     assert Triton().why_not(replace(SPEC, device="cpu")) == ["it runs on cuda only"]
-    assert Triton().why_not(replace(SPEC, kernel=KERNELS["lanczos3"])) == [
+    assert Triton().why_not(SPEC.changed(mode="lanczos3")) == [
         "its modes are nearest, bilinear, bicubic"
     ]
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (6, 1))
@@ -73,9 +72,10 @@ TYPES = {torch.float32: "fp32", torch.float64: "fp64", torch.bfloat16: "bf16"}
 
 def _compiled(kernel, tensors, facts):
     """Compile a kernel for an H200 and return its assembly: sizes are numbers not known."""
-    from spatial_transformers.sampler.backends.triton.backend.launch import _OPTIONS
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource, compile
+
+    from spatial_transformers.sampler.backends.triton.launch import _OPTIONS
 
     signature, constants, aligned = {}, {}, {}
     for place, name in enumerate(kernel.arg_names):

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from equality import assert_identical
 from spatial_transformers import warp
-from spatial_transformers.grid.deformation import Flow
+from spatial_transformers.grid.flow import Flow
 from spatial_transformers.grid.regular import regular_grid, unnormalise
 
 from .contract import SIZE, SOURCE

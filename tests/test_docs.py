@@ -19,8 +19,8 @@ from spatial_transformers import (
 )
 from spatial_transformers.benchmarks.registry import all_cases, groups
 from spatial_transformers.benchmarks.tables import TABLES, renewed
+from spatial_transformers.sampler.options import GRADIENTS
 from spatial_transformers.sampler.padding import PADDING_MODES
-from spatial_transformers.sampler.slopes import GRADIENTS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE, KERNEL_PAGE = DOCS / "choose" / "transformation.md", DOCS / "choose" / "kernel.md"

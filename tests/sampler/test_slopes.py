@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from equality import assert_identical
 from spatial_transformers import Affine, InputError, Translation, sample, warp
-from spatial_transformers.sampler.slopes import GRADIENTS
+from spatial_transformers.sampler.options import GRADIENTS
 
 from .oracles import cotangent, normalise, off_kinks
 

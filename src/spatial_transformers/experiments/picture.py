@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from spatial_transformers import InputError, SpatialTransformer, Transformation
@@ -17,6 +18,9 @@ from .pose import in_words
 
 _LINES = 5  # grid lines per axis
 _POINTS = 33  # points per line
+_COLOURS = 32  # of a picture
+_FRAMES = 8  # of a film, at most
+_FILM_COLOURS = 16  # of all its frames together
 
 
 def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
@@ -34,11 +38,11 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
     titles = [f"a {a}, read as {b}" for a, b in zip(labels, guesses, strict=True)]
     figure = _figure(transformer, images, theta, titles)
     with whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
+        few_colours(_pixels(figure, 120)).save(temporary, "PNG", optimize=True)
 
 
 def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: Path) -> None:
-    """Write a GIF of how the alignment of some images develops: a frame per step of training.
+    """Write a GIF of how the alignment of some images develops, in a few frames, first to last.
 
     Args:
         network: says how θ warps.
@@ -48,23 +52,36 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
         path: ends in .gif.
 
     """
-    from PIL import Image
-
     transformer = _transformer(network)
     _check_suffix(path, ".gif")
     frames = []
-    for step, theta in zip(steps.tolist(), thetas, strict=True):
+    count = len(steps)
+    shown = torch.linspace(0, count - 1, min(count, _FRAMES)).round().long()
+    for step, theta in zip(steps[shown].tolist(), thetas[shown], strict=True):
         figure = _figure(transformer, images, theta, [""] * len(images))
         figure.suptitle(f"after {step:,} steps", fontsize=10)
-        figure.set_dpi(60)
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("P"))
-    times = [300] * (len(frames) - 1) + [3000]  # ms
+        frames.append(_pixels(figure, 60))
+    times = [600] * (len(frames) - 1) + [3000]  # ms
+    # with one palette and no dither, what stays is the same in two frames, and is left out
+    palette = few_colours(Image.fromarray(np.concatenate(frames)), _FILM_COLOURS)
+    first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     with whole(path) as temporary:
-        frames[0].save(
-            temporary, "GIF", save_all=True, append_images=frames[1:], duration=times, loop=0
+        first.save(
+            temporary,
+            "GIF",
+            save_all=True,
+            append_images=others,
+            duration=times,
+            loop=0,
+            optimize=True,
         )
+
+
+def few_colours(image: Image.Image, colours: int = _COLOURS) -> Image.Image:
+    """Return the image with a palette of the colours that suit it best, not dithered."""
+    return image.convert("RGB").quantize(
+        colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE
+    )
 
 
 def grid_lines(
@@ -90,6 +107,13 @@ def _transformer(network: Network) -> SpatialTransformer:
 def _check_suffix(path: Path, suffix: str) -> None:
     if path.suffix.lower() != suffix:
         raise InputError(f"{path} was asked for; give a name that ends in {suffix}")
+
+
+def _pixels(figure: Figure, dpi: int) -> Image.Image:
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _figure(

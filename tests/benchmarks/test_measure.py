@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from benchmarks.toys import Clock, double, toy
+from spatial_transformers.benchmarks.cases import BOTH, FORWARD, AbsentError, Contender
 from spatial_transformers.benchmarks.equality import UnequalError, require_equal, tolerances
 from spatial_transformers.benchmarks.measure import measure
-from spatial_transformers.benchmarks.registry import BOTH, FORWARD, AbsentError, Contender
 
 CPU = torch.device("cpu")
 

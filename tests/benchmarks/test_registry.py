@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spatial_transformers import Affine, Projective, ThinPlateSpline
+from spatial_transformers.benchmarks.cases import AbsentError
 from spatial_transformers.benchmarks.equality import UnequalError
 from spatial_transformers.benchmarks.libraries import (
     interpol,
@@ -13,7 +14,7 @@ from spatial_transformers.benchmarks.libraries import (
     opencv,
 )
 from spatial_transformers.benchmarks.measure import measure
-from spatial_transformers.benchmarks.registry import AbsentError, all_cases, find, groups
+from spatial_transformers.benchmarks.registry import all_cases, find, groups
 from spatial_transformers.benchmarks.rivals import basis_matmul, compiled, grid_sample, homography
 from spatial_transformers.benchmarks.warps import warp_case
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from benchmarks.toys import Clock
-from spatial_transformers.benchmarks.registry import BOTH, FORWARD
+from spatial_transformers.benchmarks.cases import BOTH, FORWARD
 from spatial_transformers.benchmarks.timing import alternate, copies
 
 CPU = torch.device("cpu")

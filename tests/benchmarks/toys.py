@@ -3,7 +3,7 @@
 import torch
 
 from spatial_transformers.benchmarks import registry, timing
-from spatial_transformers.benchmarks.registry import Case, Contender, always
+from spatial_transformers.benchmarks.cases import Case, Contender, always
 
 
 def double(image, theta):

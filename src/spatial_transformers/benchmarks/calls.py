@@ -7,7 +7,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .registry import BOTH, AbsentError, Inputs, Run
+from .cases import BOTH, AbsentError, Inputs, Run
 
 Results: TypeAlias = tuple[Tensor, ...]  # values, then gradients to the inputs, θ's last
 Call: TypeAlias = Callable[[], Results]

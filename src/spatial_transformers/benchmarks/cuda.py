@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from .. import Affine, Similarity, Transformation
-from .registry import Case
+from .cases import Case
 from .rivals import compiled, grid_sample
 from .warps import CHANNELS_LAST, ours, shown, warp_case
 

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import KERNELS, Affine, Kernel, warp
+from .cases import FORWARD, Case, Contender, Inputs, always
 from .libraries import interpol
-from .registry import FORWARD, Case, Contender, Inputs, always
 from .rivals import grid_sample
 from .warps import chosen
 

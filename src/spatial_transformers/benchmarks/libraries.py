@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import ThinPlateSpline, Transformation, to_opencv, unnormalise
+from .cases import FORWARD, AbsentError, Contender, Run
 from .plates import solution
-from .registry import FORWARD, AbsentError, Contender, Run
 
 #: OpenCV may round sampling positions to 1/32 of a pixel: a difference of up to 1/64 in x and in y,
 #: times the slope of pictures, which is up to 0.1 of their range.

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 import torch
 
 from .calls import Call, Results, calling
+from .cases import BOTH, AbsentError, Case, Contender, Inputs
 from .equality import require_equal, tolerances
 from .memory import watched
-from .registry import BOTH, AbsentError, Case, Contender, Inputs
 from .timing import alternate, clock, copies
 
 Row: TypeAlias = dict[str, Any]

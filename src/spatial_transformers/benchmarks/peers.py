@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from .. import Affine, Projective, ThinPlateSpline, Transformation
+from .cases import FORWARD, Case, Contender
 from .libraries import kornia_plate, kornia_warp, opencv
-from .registry import FORWARD, Case, Contender
 from .rivals import compiled
 from .warps import CHANNELS_LAST, shown, warp_case
 

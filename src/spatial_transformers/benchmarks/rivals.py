@@ -9,8 +9,8 @@ from torch import Tensor
 
 from .. import ThinPlateSpline
 from ..grid.regular import regular_grid
+from .cases import AbsentError, Contender, Run, always
 from .plates import rows, solution
-from .registry import AbsentError, Contender, Run, always
 
 
 def grid_sample(size: Sequence[int] | None = None, mode: str = "bilinear") -> Contender:

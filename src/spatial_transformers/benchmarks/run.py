@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 
 from .. import InputError, _machine
+from .cases import Case
 from .equality import UnequalError
 from .measure import Found, measure
 from .progress import Progress
-from .registry import Case, all_cases, find
+from .registry import all_cases, find
 from .results import Results
 from .tables import lines
 

@@ -1,7 +1,7 @@
 """Shapes that spatial transformers are used at, against the lines of PyTorch that they replace."""
 
 from .. import Affine, Projective, ThinPlateSpline
-from .registry import Case
+from .cases import Case
 from .rivals import basis_matmul, compiled, grid_sample, homography
 from .warps import CHANNELS_LAST, shown, warp_case
 

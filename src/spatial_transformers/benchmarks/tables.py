@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .cases import BOTH, FORWARD, PASSES
 from .measure import Found, Row
-from .registry import BOTH, FORWARD, PASSES, groups
+from .registry import groups
 
 _MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from .. import ThinPlateSpline
 from ..grid.numerics.control_points import text_rows
 from ..grid.regular import regular_grid
+from .cases import Case, Contender, Inputs, Run
 from .libraries import library, plate_weights
 from .plates import rows, solve
-from .registry import Case, Contender, Inputs, Run
 from .warps import near_identity
 
 TOLERANCE = 1e-4  # of the grid's range, whose rounding is not the image's

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .registry import BOTH
+from .cases import BOTH
 
 #: One timing lasts at least so long (s): shorter calls are repeated within it.
 SHORTEST = {"cpu": 1e-3, "cuda": 5e-3}

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import Affine, Transformation, explain, warp
 from .calls import deterministic_mode
-from .registry import PASSES, Case, Contender, Inputs, Run
+from .cases import PASSES, Case, Contender, Inputs, Run
 
 SPREAD = 0.08  # of θ's entries about the identity
 CHANNELS_LAST = "channels_last"

@@ -93,7 +93,7 @@ FACTS = {
     "NDIM": 2, "TAPS": 2, "PADDING": "zeros", "CORNERS": False, "FORM": "matrix",
     "FUNCTIONS": False, "LAST": False, "ONE_IMAGE": False, "ONE_MAP": False, "LARGE": False,
     "WIDE": 32, "HIGH": 4, "BLOCK": 4, "IMAGE": "float", "COORDINATES": True, "ROWS": False,
-    "FILL": False, "MATRIX": True, "WILD": True, "ADD": True, "DOUBLE": False,
+    "FILL": False, "MATRIX": True, "DOUBLE": False,
 }  # fmt: skip
 LAST = {"LAST": True, "WIDE": 8, "HIGH": 1, "BLOCK": 64}
 GREY = {"channels": 1, "BLOCK": 1, "HIGH": 8}  # numbers that are 1 are known to compilers
@@ -105,7 +105,7 @@ DEEP = {"NDIM": 3, "TAPS": 4, "PADDING": "wrap", "LARGE": True, "HIGH": 2}
 def _tensors(dtype, facts):
     """Return the dtype of every tensor, None where launches pass none."""
     image, work = TYPES[dtype], "fp64" if dtype == torch.float64 else "fp32"
-    fixed = facts["IMAGE"] in ("fixed", "wild")
+    fixed = facts["IMAGE"] == "fixed"
     points = facts["FORM"] not in ("matrix", "perspective")
     return dict.fromkeys(("image", "out", "grad"), image) | {
         **dict.fromkeys(("coordinates", "matrix", "rows"), work),
@@ -127,9 +127,9 @@ def kernels(monkeypatch, tmp_path):
     if backend._INTERPRETED:
         pytest.skip("Triton interprets in this process")
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from spatial_transformers.sampler.backends.triton import fixed, inverse, kernels
+    from spatial_transformers.sampler.backends.triton import fixed, kernels
 
-    return {"kernels": kernels, "fixed": fixed, "inverse": inverse}
+    return {"kernels": kernels, "fixed": fixed}
 
 
 @needs_triton
@@ -145,9 +145,19 @@ def kernels(monkeypatch, tmp_path):
         (torch.float32, DEEP),
         (torch.float32, {"TAPS": 4, "PADDING": "border", "HIGH": 2, "ONE_MAP": True}),
         (torch.float64, {"IMAGE": "fixed", "COORDINATES": False}),
-        (torch.float32, {"IMAGE": "wild", "COORDINATES": False}),
+        (torch.float32, {"IMAGE": "fixed", "COORDINATES": False}),
     ],
-    ids=["plain", "constant", "last", "points", "functions", "deep", "bicubic", "fixed", "wild"],
+    ids=[
+        "plain",
+        "constant",
+        "last",
+        "points",
+        "functions",
+        "deep",
+        "bicubic",
+        "fixed",
+        "fixed-float32",
+    ],
 )
 def test_main_kernels_compile(kernels, name, dtype, changes):
     if name == "forward_kernel" and "IMAGE" in changes:
@@ -181,11 +191,10 @@ def test_channels_last_reads_are_wide(kernels):
         ("kernels", "functions_kernel"),
         ("fixed", "prepare_kernel"),
         ("fixed", "settle_kernel"),
-        ("inverse", "inverse_kernel"),
     ],
 )
 def test_other_kernels_compile(kernels, module, name, ndim, dtype):
-    facts = FACTS | {"NDIM": ndim, "BLOCK": 4 if module == "inverse" else 1024}
+    facts = FACTS | {"NDIM": ndim, "BLOCK": 1024}
     facts |= {"channels": 1, "PADDING": "renormalise"} if ndim == 3 else {}
     facts["DOUBLE"] = dtype == torch.float64
     tensors = _tensors(dtype, facts)

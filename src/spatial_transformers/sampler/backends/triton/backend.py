@@ -2,16 +2,11 @@
 
 No grid is stored for M_θ B, channels-last images are read as they lie, and gradients to θ, to
 points, to functions and to the fill are the same from run to run. So is the gradient to the image
-where `torch.use_deterministic_algorithms(True)` is set:
+where `torch.use_deterministic_algorithms(True)` is set: it is summed in whole numbers, whose order
+does not matter, and `fixed.py` says how precise they are. They cost another pass over the output's
+gradient, and 8 bytes per pixel (float64: 16).
 
-- an affine map has an inverse: where nothing is read outside (`zeros`, `constant`, `renormalise`),
-  the points that read a pixel are gathered through it. Maps so ill-conditioned that a pixel may
-  have more than 1024 such points, and all other maps and paddings, take
-- sums in whole numbers, whose order does not matter: `fixed.py` says how precise they are.
-  They cost another pass over the output's gradient, and 8 bytes per pixel (float64: 16).
-
-Whether a map is well-conditioned is decided on the device, per image: nothing waits for it. Only
-the gradient to learned functions keeps numbers per point: those of its rows of M_θ B.
+Only the gradient to learned functions keeps numbers per point: those of its rows of M_θ B.
 
 With `TRITON_INTERPRET=1` in the environment, Triton's interpreter runs the kernels on the CPU.
 """

@@ -10,8 +10,7 @@ a second number. A gradient with a number that is not finite gives no finite one
 import triton
 import triton.language as tl
 
-from .inverse import is_tame
-from .points import per_entry, volume
+from .points import volume
 
 _REST = tl.constexpr(float(1 << 30))
 
@@ -51,19 +50,13 @@ def add(into, rest, own, place, value, scale, mask, IMAGE: tl.constexpr):
 
 @triton.jit(do_not_specialize=["sx", "sy", "sz", "tx", "ty", "tz", "chunks"])
 def prepare_kernel(
-    coordinates, grad, largest, sums, rest, channels, sx, sy, sz, tx, ty, tz, chunks,
-    NDIM: tl.constexpr, TAPS: tl.constexpr, CORNERS: tl.constexpr, WILD: tl.constexpr,
-    ONE_IMAGE: tl.constexpr, ONE_MAP: tl.constexpr, BLOCK: tl.constexpr,
+    grad, largest, sums, rest, channels, sx, sy, sz, tx, ty, tz, chunks,
+    ONE_IMAGE: tl.constexpr, DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Find the largest gradient per image, and set its sums to 0."""
-    dtype: tl.constexpr = coordinates.dtype.element_ty
+    dtype: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     source, target = (sx, sy, sz), (tx, ty, tz)
     n, number = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
-    if WILD:
-        if not ONE_MAP:
-            coordinates += n * per_entry(0, n, NDIM, "matrix")
-        if is_tame(coordinates, source, target, NDIM, TAPS, CORNERS):
-            return
     size, slot = channels * volume(target), n * 0 if ONE_IMAGE else n
     element = number.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     found = tl.abs(tl.load(grad + n * size + element, mask=element < size, other=0).to(dtype))
@@ -79,15 +72,12 @@ def prepare_kernel(
 @triton.jit(do_not_specialize=["sx", "sy", "sz", "headroom", "chunks"])
 def settle_kernel(
     largest, sums, rest, out, headroom, channels, sx, sy, sz, chunks,
-    ADD: tl.constexpr, DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
+    DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Write the sums as floats, or add them to what is there."""
+    """Write the sums as floats."""
     dtype: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     n, number = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
     bits = tl.load(largest + n)
-    if ADD:
-        if bits == 0:
-            return
     infinite = 2047 << 52 if DOUBLE else 255 << 23
     size = channels * sx.to(tl.int64) * sy * sz
     element = number.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -97,6 +87,4 @@ def settle_kernel(
         value += tl.load(rest + place, mask=mask, other=0).to(tl.float64) / _REST
     scale = scale_of(largest, n, headroom, dtype, "fixed", False).to(tl.float64)
     value = tl.where(bits < infinite, value / scale, float("nan"))
-    if ADD:
-        value += tl.load(out + place, mask=mask, other=0).to(dtype).to(tl.float64)
     tl.store(out + place, value.to(dtype).to(out.dtype.element_ty), mask=mask)

@@ -14,7 +14,6 @@ import triton
 import triton.language as tl
 
 from .fixed import add, scale_of
-from .inverse import is_tame
 from .points import (
     elements,
     flatten,
@@ -120,7 +119,7 @@ def backward_kernel(
 ):  # fmt: skip
     """Write or add the gradients of a tile of points and a part of the channels.
 
-    `IMAGE` is "none", "float", "fixed", or "wild": as "fixed", but for maps that are not tame only.
+    `IMAGE` is "none", or how its gradient is added: "float", or "fixed" in whole numbers.
     """
     dtype: tl.constexpr = coordinates.dtype.element_ty
     first: tl.constexpr = -1 if TAPS == 4 else 0
@@ -132,9 +131,6 @@ def backward_kernel(
     at = flatten(lattice[0], lattice[1], lattice[2], target, LARGE)
     if not ONE_MAP:
         coordinates += n * per_entry(count, pixels, NDIM, FORM)
-    if IMAGE == "wild":
-        if is_tame(coordinates, source, target, NDIM, TAPS, CORNERS):
-            return
     scale = scale_of(largest, n, headroom, dtype, IMAGE, ONE_IMAGE)
     own = n * 0 if ONE_IMAGE else n * channels * sources
     point, w, alive = locate(

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...padding import FILLING
 from ..fused import TAPS, Gradients, Plan
 
 #: Points × channels of a program by taps: few enough for three programs and more per multiprocessor
@@ -177,7 +176,7 @@ def backward(
         if to_image is not None or any(needed[1:]):
             others = _scatter(call, grad, needed, to_image)
         if needed[0] and exact:
-            to_image = _exactly(call, grad)
+            to_image = _in_whole_numbers(call, grad)
     return (None if to_image is None else to_image.to(image.dtype), *others)
 
 
@@ -236,51 +235,33 @@ def _to_functions(call: _Call, along: Tensor) -> Tensor:
     return out
 
 
-def _exactly(call: _Call, grad: Tensor) -> Tensor:
+def _in_whole_numbers(call: _Call, grad: Tensor) -> Tensor:
     """Return the gradient to the image, the same from run to run."""
-    gathers = call.plan.form == "matrix" and call.plan.padding_mode in FILLING
-    if not gathers or call.functions is not None:
-        return _in_whole_numbers(call, grad, None)
-    own = call.image.shape[0]
-    several = own == 1 < call.batch  # to be added to
-    out = torch.empty_like(call.image, dtype=call.coordinates.dtype if several else None)
-    tile = call.tile(call.source, own, split=True)
-    facts = ("NDIM", "TAPS", "PADDING", "CORNERS", "LAST", "ONE_IMAGE", "ONE_MAP", "LARGE")
-    _kernel("inverse", "inverse_kernel")[(own * tile.tiles * tile.parts,)](
-        call.coordinates, grad, out, call.channels, *call.sizes, tile.parts, call.batch,
-        **call.pick(*facts), **tile.shape, **_OPTIONS,
-    )  # fmt: skip
-    return _in_whole_numbers(call, grad, out)
-
-
-def _in_whole_numbers(call: _Call, grad: Tensor, tame: Tensor | None) -> Tensor:
-    """Return the gradient to the image: what is `tame`, and all else, or all."""
     own, dtype = call.image.shape[0], call.coordinates.dtype
     double = dtype == torch.float64
     bits = torch.int64 if double else torch.int32
     largest = torch.zeros(own, dtype=bits, device=grad.device)
     sums = torch.empty_like(call.image, dtype=torch.int64)
     rest = torch.empty_like(sums) if double else None
-    out = torch.empty_like(call.image) if tame is None else tame
+    out = torch.empty_like(call.image)
     longest = max(prod(call.source), prod(call.plan.size)) * call.channels
     chunks = -(-longest // _CHUNK)
     _kernel("fixed", "prepare_kernel")[(call.batch * chunks,)](
-        call.coordinates, grad, largest, sums, rest, call.channels, *call.sizes, chunks,
-        WILD=tame is not None, **call.pick("NDIM", "TAPS", "CORNERS", "ONE_IMAGE", "ONE_MAP"),
-        BLOCK=_CHUNK, **_OPTIONS,
+        grad, largest, sums, rest, call.channels, *call.sizes, chunks,
+        **call.pick("ONE_IMAGE"), DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
     )  # fmt: skip
     tile = call.tile(call.plan.size, call.batch, split=True)
     headroom = _headroom(call)
     _kernel("kernels", "backward_kernel")[(call.batch * tile.tiles * tile.parts,)](
         *call[1:5], grad, sums, rest, None, None, None, None, largest, headroom, call.channels,
         call.extra, *call.sizes, tile.parts, **call.facts, **tile.shape,
-        IMAGE="fixed" if tame is None else "wild", COORDINATES=False, ROWS=False, FILL=False,
+        IMAGE="fixed", COORDINATES=False, ROWS=False, FILL=False,
         **_OPTIONS,
     )  # fmt: skip
     chunks = -(-call.image[0].numel() // _CHUNK)
     _kernel("fixed", "settle_kernel")[(own * chunks,)](
         largest, sums, rest, out, headroom, call.channels, *call.sizes[:3], chunks,
-        ADD=tame is not None, DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
+        DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
     )  # fmt: skip
     return out
 

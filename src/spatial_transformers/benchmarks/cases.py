@@ -1,0 +1,59 @@
+"""What is compared: cases, and the contenders that must first give the same result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Inputs: TypeAlias = tuple[Tensor, ...]
+Run: TypeAlias = Callable[..., Tensor]
+
+FORWARD, BOTH = "forward", "forward+backward"
+PASSES = FORWARD, BOTH
+
+
+class AbsentError(Exception):
+    """Why a contender cannot take part here."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to the result, of inputs whose last one is θ."""
+
+    name: str
+    build: Callable[
+        [torch.device], Run
+    ]  # may raise AbsentError, and prepare what θ does not decide
+    convert: Callable[[Tensor], Tensor] | None = None  # θ to its own parameters, before timing
+    passes: tuple[str, ...] = PASSES
+    equal_to: str | None = "ours"  # whose result its own must be; None: it does another task
+    tolerance: float = 0.0  # of values, where a stated reason asks for more than `tolerances`
+    gradient_tolerance: float = 0.0  # likewise
+    deterministic: bool = False  # under torch.use_deterministic_algorithms
+    once: bool = False  # too slow to repeat: timed once
+    torch_memory: bool = True  # whether torch allocates what it needs
+    compiles: bool = False  # takes part only where there is time for it
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task, as we do it and as others do."""
+
+    name: str
+    transformation: str
+    inputs: Callable[[torch.device], Inputs]  # the same at every call; the last one is θ
+    ours: Contender
+    rivals: tuple[Contender, ...]  # each after the one that it must equal
+    backend: Callable[[Tensor], str] | None = None  # the name of what runs ours, given the image
+    passes: tuple[str, ...] = PASSES
+    layout: str = ""
+    margin: int = 0  # border of the image where gradients may differ, with what continues it
+    device: str = ""  # the only one it is for
+    quick: bool = False  # among those of --quick
+
+
+def always(run: Run) -> Callable[[torch.device], Run]:
+    """Return a `build` for what has nothing to prepare."""
+    return lambda device: run

@@ -16,6 +16,8 @@ from spatial_transformers import (
     Affine,
     InputError,
     LocalisationCNN,
+    Sampler,
+    SpatialTransformer,
     ThinPlateSpline,
     VelocityField,
     export,

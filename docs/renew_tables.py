@@ -8,20 +8,27 @@ from pathlib import Path
 
 from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.experiments import reproduce
+from spatial_transformers.experiments.registry import named
 from spatial_transformers.experiments.table import details, overview, poses
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
-_ALL = {"overview": overview, "details": details, "poses": poses}
 
 
 def table(results: str, name: str) -> str:
     """Return a table of measurements, or of an experiment's cells: all, or those of one model."""
     if not (RESULTS / results).is_dir():
         return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
-    cells = reproduce.cells(results)
-    shown = [cell for cell in cells if name in (*_ALL, cell.recipe.model)]
-    return _ALL.get(name, overview)(reproduce.finished(shown, RESULTS / results))
+    found, metric = (
+        reproduce.finished(reproduce.cells(results), RESULTS / results),
+        named(results).headline,
+    )
+    if name == "poses":
+        return poses(found)
+    if name == "details":
+        return details(found, metric)
+    models = {result.cell.recipe.model for result in found}
+    return overview([r for r in found if name not in models or name == r.cell.recipe.model], metric)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ LAYERS = (
     ("transformer",),
     ("localisation", "sampler"),
     ("grid",),
+    ("_images",),
     ("_files", "_machine"),
     ("_context",),
     ("_types",),
@@ -74,7 +75,7 @@ def allowed(name: str, room: str, path: Path) -> bool:
     if first == room:
         return not ("backends" in path.parts and name.startswith("sampler.sampler."))
     if room == "experiments":  # a user of the library, beside the ground
-        return first in ("_files", "_machine")
+        return first in ("_files", "_machine", "_images")
     return first not in RANK or RANK[first] > RANK.get(room, -1)
 
 

@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from spatial_transformers.experiments.data.distortions import DISTORTIONS
 from spatial_transformers.experiments.data.draws import Draws
-from spatial_transformers.experiments.data.module import TEST_SEED
-from spatial_transformers.experiments.distorted_mnist import load
+from spatial_transformers.experiments.data.served import TEST_SEED
+from spatial_transformers.experiments.distorted_mnist import DISTORTIONS, load
 
 COLUMNS = 12
 
@@ -28,7 +27,7 @@ def show(axes: Axes, image: Tensor) -> None:
 
 def main(folder: Path) -> None:
     """Draw a row per distortion."""
-    images = load(folder).test.images
+    images = load(folder).test.inputs
     figure = Figure(figsize=(COLUMNS * 0.75, len(DISTORTIONS) * 0.8), layout="constrained")
     axes = figure.subplots(len(DISTORTIONS), COLUMNS)
     draws = Draws(TEST_SEED, 0, torch.arange(COLUMNS))

@@ -4,13 +4,15 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ._types import InputError
 
-_LARGEST_JSON = 1 << 20
+_LARGEST_JSON = 1 << 20  # bytes
+_LARGEST_LIST = 1 << 26
 
 
 @contextmanager
@@ -75,3 +77,24 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except ValueError as error:
         raise InputError(f"{path}: damaged JSON ({error}); train again") from error
+
+
+def read_numbers(path: Path) -> list[float]:
+    """Read a JSON list of finite numbers.
+
+    Raises:
+        InputError: if there is no such file, or it holds something else.
+
+    """
+    try:
+        if path.stat().st_size > _LARGEST_LIST:
+            raise ValueError(f"it is larger than {_LARGEST_LIST} bytes")
+        numbers = json.loads(path.read_text())
+        if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
+            raise ValueError("it holds something else")
+        numbers = [float(n) for n in numbers]
+        if not all(map(isfinite, numbers)):
+            raise ValueError("a number is not finite")
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise InputError(f"{path}: no JSON list of finite numbers ({error}); give one") from error
+    return numbers

@@ -36,7 +36,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
 
     name = "rotated-digits"
     quick = registry.EXPERIMENTS[name]
-    quick = replace(quick, repeats=1, defaults=replace(quick.defaults, epochs=1))
+    quick = replace(quick, recipe=replace(quick.recipe, epochs=1))
     monkeypatch.setitem(registry.EXPERIMENTS, name, quick)
     assert main(["demo", "--seeds", "2", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -51,6 +51,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
         (["train", "svhn", "--out", "{new}"], "known: rotated-digits, distorted-mnist"),
         (["train", "distorted-mnist", "--out", "{new}"], "needs --data"),
         (["train", "rotated-digits", "--out", "{run}"], "holds a run already"),
+        (["train", "distorted-mnist", "--resume", "--out", "{run}"], "rotated-digits → distorted"),
         (["train", "rotated-digits", "--out", "{run}/recipe.json/x"], "Not a directory"),
         (["train", "rotated-digits", "--seed", "5", "--resume", "--out", "{run}"], "seed: 0 → 5"),
         (["eval", "{new}"], "no such file"),

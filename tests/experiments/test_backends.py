@@ -11,8 +11,8 @@ from spatial_transformers import (
     SpatialTransformer,
     ThinPlateSpline,
 )
-from spatial_transformers.experiments import rotated_digits
 from spatial_transformers.experiments.data.draws import Draws
+from spatial_transformers.experiments.rotated_digits import DISTORTIONS, SIZE, load
 from spatial_transformers.sampler.backends import BACKENDS
 from spatial_transformers.sampler.backends.fused import Fused
 
@@ -33,18 +33,18 @@ def losses(make, backend, dtype):
     Returns every loss, and how far θ has moved from the identity.
     """
     torch.manual_seed(0)
-    transformation, size = make(), (rotated_digits.SIZE,) * 2
+    transformation, size = make(), (SIZE,) * 2
     localisation = LocalisationCNN(transformation, in_channels=1)
     transformer = SpatialTransformer(localisation, transformation, Sampler(backend=backend))
     classify = torch.nn.Linear(size[0] * size[1], 10)
     model = torch.nn.Sequential(transformer, torch.nn.Flatten(), classify).to(dtype)
-    data, distort = rotated_digits.load(None).train, rotated_digits.EXPERIMENT.distortions["R"]
+    data, distort = load(None).train, DISTORTIONS["R"]
     optimiser, found = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), []
     for step in range(STEPS):
         sample = torch.arange(BATCH) + step * BATCH % 1024
         draws = Draws(0, step, sample)
-        images = distort(data.images[sample].to(dtype) / 255, draws, data.images)
-        loss = F.cross_entropy(model(images), data.labels[sample])
+        images = distort(data.inputs[sample].to(dtype) / 255, draws, data.inputs)
+        loss = F.cross_entropy(model(images), data.targets[sample])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -7,17 +7,15 @@ import torch
 from scipy import ndimage
 
 from spatial_transformers import Affine, ThinPlateSpline, warp
-from spatial_transformers.experiments.data.distortions import (
+from spatial_transformers.experiments.data.distortion import Distortion, _bent, rotated
+from spatial_transformers.experiments.data.draws import Draws
+from spatial_transformers.experiments.distorted_mnist.distortions import (
     DISTORTIONS,
-    Distortion,
-    _bent,
     elastic,
     projected,
-    rotated,
     rotated_scaled_translated,
     translated,
 )
-from spatial_transformers.experiments.data.draws import Draws
 
 PIXEL = 2 / 28  # in normalised units
 

@@ -1,6 +1,7 @@
 """Networks: the paper's layers, of matched size, starting on the middle of the image."""
 
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -8,47 +9,55 @@ import torch.nn.functional as F
 from torch import nn
 
 from spatial_transformers import FAMILIES
+from spatial_transformers.experiments import distorted_mnist, rotated_digits
 from spatial_transformers.experiments.networks import (
     MODELS,
     build,
     count_parameters,
+    has_transformer,
+    plain,
 )
 from spatial_transformers.experiments.networks.convolution import (
     LargeKernelConvolution,
     OneChannelConvolution,
 )
-from spatial_transformers.experiments.registry import EXPERIMENTS
+from spatial_transformers.experiments.registry import defaults, named
 
 
 def test_budgets_are_those_of_the_paper_s_networks():
     """64 filters of 9×9 and 64 of 7×7, or 256 hidden units twice, with biases, and a classifier."""
-    budget = EXPERIMENTS["distorted-mnist"].budget
     for size in (28, 42, 60):
         convolutions = nn.Conv2d(1, 64, 9), nn.MaxPool2d(2), nn.Conv2d(64, 64, 7), nn.MaxPool2d(2)
         left = nn.Sequential(*convolutions, nn.Flatten())(torch.zeros(1, 1, size, size)).shape[1]
         cnn = nn.Sequential(*convolutions, nn.Linear(left, 10))
         fcn = nn.Sequential(nn.Linear(size**2, 256), nn.Linear(256, 256), nn.Linear(256, 10))
-        assert count_parameters(cnn) == budget["cnn"][size]
-        assert count_parameters(fcn) == budget["fcn"][size]
+        assert count_parameters(cnn) == distorted_mnist.SIZES["cnn"][size].budget
+        assert count_parameters(fcn) == distorted_mnist.SIZES["fcn"][size].budget
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
-@pytest.mark.parametrize("transformation", FAMILIES)
-def test_matched_size(name, transformation):
-    experiment = EXPERIMENTS[name]
-    for model in MODELS:
-        budgets, views = (
-            by[model.removeprefix("st-")] for by in (experiment.budget, experiment.view)
-        )
-        sizes = {distortion.size for distortion in experiment.distortions.values()}
-        assert sizes == set(budgets) == set(views)
-        for size, budget in budgets.items():
-            facts = {"view": views[size], "classes": 10, "budget": budget}
-            network = build(model, transformation, size=size, **facts)
-            assert 0.96 * budget < count_parameters(network) <= budget
-            logits, theta = network(torch.rand(2, 1, size, size))
-            assert logits.shape == (2, 10)
-            assert (theta is None) == (not model.startswith("st-"))
+def every_network():
+    """A recipe of each: plain networks once, since no transformation matters to them."""
+    for experiment in (distorted_mnist, rotated_digits):
+        name = experiment.EXPERIMENT.recipe.experiment
+        canvases = {d.size: column for column, d in experiment.DISTORTIONS.items()}
+        for (size, column), model in product(canvases.items(), MODELS):
+            for transformation in FAMILIES if has_transformer(model) else ["affine"]:
+                facts = {"model": model, "transformation": transformation}
+                yield pytest.param(
+                    defaults(name, distortion=column, **facts),
+                    experiment.SIZES[plain(model)][size].budget,
+                    id=f"{name}-{size}-{model}-{transformation}",
+                )
+
+
+@pytest.mark.parametrize(("recipe", "budget"), list(every_network()))
+def test_matched_size(recipe, budget):
+    experiment = named(recipe.experiment)
+    network = experiment.network(recipe)
+    assert 0.96 * budget < count_parameters(network) <= budget
+    logits, theta = network(torch.rand(2, *experiment.shape(recipe)))
+    assert logits.shape == (2, 10)
+    assert (theta is not None) == has_transformer(recipe.model)
 
 
 def test_starts_as_the_plain_network_on_the_middle_of_the_image():

@@ -7,7 +7,9 @@ from PIL import Image
 from spatial_transformers import Affine, InputError
 from spatial_transformers.experiments.networks import build
 from spatial_transformers.experiments.picture import draw, film, grid_lines
+from spatial_transformers.experiments.task import Classification
 
+TASK = Classification(10)
 FACTS = {"size": 16, "view": 16, "classes": 10, "budget": 30_000}
 
 
@@ -20,7 +22,7 @@ def test_grid_lines():
 
 def test_a_png_is_written(tmp_path):
     network = build("st-cnn", "affine", **FACTS).eval()
-    draw(network, torch.rand(3, 1, 16, 16), torch.arange(3), tmp_path / "x.png")
+    draw(network, TASK, torch.rand(3, 1, 16, 16), torch.arange(3), tmp_path / "x.png")
     with Image.open(tmp_path / "x.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 400
@@ -48,7 +50,7 @@ def test_files_stay_small(tmp_path):
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)
     thetas = torch.stack((cos, -sin, zero, sin, cos, zero), -1)
     film(network, images, steps, thetas, tmp_path / "x.gif")
-    draw(network, images, torch.arange(8), tmp_path / "x.png")
+    draw(network, TASK, images, torch.arange(8), tmp_path / "x.png")
     with Image.open(tmp_path / "x.gif") as picture:
         frames = picture.n_frames
     assert frames < len(steps)
@@ -61,6 +63,6 @@ def test_files_stay_small(tmp_path):
 def test_refusals(tmp_path):
     images, labels = torch.rand(1, 1, 16, 16), torch.zeros(1)
     with pytest.raises(InputError, match="no spatial transformer"):
-        draw(build("cnn", "affine", **FACTS), images, labels, tmp_path / "x.png")
+        draw(build("cnn", "affine", **FACTS), TASK, images, labels, tmp_path / "x.png")
     with pytest.raises(InputError, match=r"ends in \.png"):
-        draw(build("st-cnn", "affine", **FACTS), images, labels, tmp_path / "x.gif")
+        draw(build("st-cnn", "affine", **FACTS), TASK, images, labels, tmp_path / "x.gif")

@@ -24,7 +24,7 @@ def _short(tmp_path_factory):
     """Train for an epoch on a tiny set in place of MNIST."""
     with pytest.MonkeyPatch.context() as patch:
         usual = registry.EXPERIMENTS[NAME]
-        short = replace(usual, defaults=replace(usual.defaults, **SHORT), verify=None)
+        short = replace(usual, recipe=replace(usual.recipe, **SHORT), verify=None)
         patch.setitem(registry.EXPERIMENTS, NAME, short)
         yield
 
@@ -69,10 +69,10 @@ def test_a_run_tells_how_it_was_made(results):
     metrics = json.loads((results / "TC/st-cnn/affine/0/metrics.json").read_text())
     assert metrics["recipe"]["transformation"] == "affine"
     assert 0 <= metrics["test_error"] <= 100
-    assert len(metrics["validation_errors"]) == 1
+    assert len(metrics["validation"]["error"]) == 1
     made = metrics["made"]
     assert {"machine", "device", "threads", "versions", "commit"} <= set(made)
-    assert 0 < made["distorting"] < made["seconds"]
+    assert 0 < made["preparing"] < made["seconds"]
     assert made["processes"] == 1
 
 
@@ -159,7 +159,7 @@ def test_an_experiment_without_a_table(tmp_path):
 
 def test_results_of_another_recipe(results, data, monkeypatch, capsys):
     other = registry.EXPERIMENTS[NAME]
-    other = replace(other, defaults=replace(other.defaults, lr=1e-3))
+    other = replace(other, recipe=replace(other.recipe, lr=1e-3))
     monkeypatch.setitem(registry.EXPERIMENTS, NAME, other)
     for options in (["--table"], ["--data", data], ["--check"]):
         assert stn(results, *options, "--only", "TC/cnn") == 2

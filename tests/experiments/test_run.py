@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,11 +16,12 @@ from safetensors.torch import save_file
 
 from spatial_transformers import InputError
 from spatial_transformers.experiments import run
-from spatial_transformers.experiments.data import distortions
-from spatial_transformers.experiments.recipe import Recipe
-from spatial_transformers.experiments.registry import defaults
+from spatial_transformers.experiments.data import distortion
+from spatial_transformers.experiments.registry import defaults, read
 
 from .mnist import write_mnist
+
+RESULTS = Path(__file__).parents[2] / "docs" / "results" / "distorted-mnist"
 
 
 def train(recipe, out, **options):
@@ -63,7 +65,7 @@ def test_same_seed_same_numbers(short, tmp_path):
     weights = (tmp_path / "again" / "model.safetensors").read_bytes()
     assert weights == (out / "model.safetensors").read_bytes()
     other = train(replace(recipe, seed=1), tmp_path / "other")
-    assert other["validation_errors"] != metrics["validation_errors"]
+    assert other["validation"] != metrics["validation"]
 
 
 def test_held_out_images(tmp_path):
@@ -72,17 +74,17 @@ def test_held_out_images(tmp_path):
     with pytest.raises(InputError, match="1197 images"):
         train(recipe, tmp_path / "held out")
     metrics = train(replace(recipe, hold_out=False), tmp_path / "all")
-    assert len(metrics["validation_errors"]) == 1
+    assert len(metrics["validation"]["error"]) == 1
 
 
 def test_jitter_is_of_training_only_and_falls(tmp_path, monkeypatch):
-    bent, seen = distortions._bent, set()
+    bent, seen = distortion._bent, set()
 
     def watched(points, images, draws, strength):
         seen.add((draws.seed, draws.epoch, strength))
         return bent(points, images, draws, strength)
 
-    monkeypatch.setattr(distortions, "_bent", watched)
+    monkeypatch.setattr(distortion, "_bent", watched)
     train(defaults("rotated-digits", epochs=2, jitter=0.2), tmp_path / "run")
     assert sorted(seen) == [(0, 0, 0.2), (0, 1, pytest.approx(0.125))]
 
@@ -190,12 +192,53 @@ def test_embedded_data_have_no_folder(tmp_path):
         train(defaults("rotated-digits"), tmp_path / "run", data=tmp_path)
 
 
-@pytest.mark.parametrize("facts", [[], {"model": "cnn"}, {"seed": "0"}])
-def test_damaged_recipe(facts):
-    good = defaults("rotated-digits").as_json()
-    damaged = {**good, **facts} if facts == {"seed": "0"} else facts
-    with pytest.raises(InputError, match=r"recipe\.json"):
-        Recipe.from_json(damaged, "recipe.json")
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seed": "0"}, "seed is '0'; it must be a int"),
+        ({"patience": 3}, r"not a recipe of this version \(differs in: patience\)"),
+        ({"version": 2}, "a recipe of version 2; this package reads 1 to 1"),
+        ({"version": "1"}, "a recipe of version '1'"),
+        ({"experiment": "svhn"}, "it names 'svhn'"),
+        ({"experiment": ["x"]}, r"it names \['x'\]"),
+    ],
+)
+def test_damaged_recipe(tmp_path, change, reason):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({**defaults("rotated-digits").as_json(), **change}))
+    with pytest.raises(InputError, match=rf"recipe\.json: .*{reason}"):
+        read(path)
+
+
+@pytest.mark.parametrize("facts", ["[]", "{}", "3"])
+def test_what_is_no_recipe(tmp_path, facts):
+    (tmp_path / "recipe.json").write_text(facts)
+    with pytest.raises(InputError, match=r"recipe\.json: no recipe of rotated-digits, "):
+        read(tmp_path / "recipe.json")
+
+
+def test_recipes_of_before_a_fact_are_read(tmp_path):
+    """It then has its class's default, whatever the experiment's is by now."""
+    facts = defaults("distorted-mnist").as_json()
+    del facts["version"], facts["jitter"]
+    (tmp_path / "recipe.json").write_text(json.dumps(facts))
+    assert read(tmp_path / "recipe.json") == defaults("distorted-mnist", jitter=0.0)
+
+
+def test_every_committed_recipe_is_read():
+    found = [read(path) for path in RESULTS.rglob("recipe.json")]
+    assert len(found) == 39
+    assert {type(recipe) for recipe in found} == {type(defaults("distorted-mnist"))}
+
+
+def test_a_run_begun_by_an_earlier_version(short, tmp_path):
+    recipe, out, _ = short
+    (tmp_path / "recipe.json").write_bytes((out / "recipe.json").read_bytes())
+    checkpoint = torch.load(out / "last.ckpt", weights_only=True)
+    checkpoint["story"] = {"errors": [50.0], "seconds": 1.0, "poses": {}}
+    torch.save(checkpoint, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match="begun by an earlier version"):
+        train(recipe, tmp_path, resume=True)
 
 
 @pytest.mark.parametrize("model", ["cnn", "st-fcn"])

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> int:
     """Train what is not trained yet, then print the table and the picture's path."""
     from .._files import write_json
     from ..experiments import run as runs
-    from ..experiments.registry import defaults
+    from ..experiments.registry import defaults, named
     from ..experiments.table import error_table
 
     if args.seeds < 1:
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
             results[model].append(runs.train(recipe, args.out / f"{model}-{seed}", resume=True))
     write_json(args.out / "results.json", results)
     print(f"\nRotated digits, {results['cnn'][0]['test_images']:,} test images\n")
-    print(error_table(results))
+    print(error_table(results, named("rotated-digits").headline))
     shown = args.out / "st-cnn.png"
     runs.show(args.out / "st-cnn-0", shown)
     print(f"\npicture: {shown}")

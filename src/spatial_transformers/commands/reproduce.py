@@ -12,12 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from .. import InputError
+from ..experiments.registry import EXPERIMENTS
+from ..experiments.task import Metric
 from .train import add_trainer_arguments, trainer_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which cells, and what to do with them."""
-    parser.add_argument("experiment", help="distorted-mnist")
+    tables = [name for name, e in EXPERIMENTS.items() if e.cells(e.recipe)]
+    parser.add_argument("experiment", help=", ".join(tables))
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--only", default="", help="cells, as R/cnn,R/st-cnn/affine (all)")
@@ -34,33 +37,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train and write the table and the pictures, or check."""
     from ..experiments import reproduce
+    from ..experiments.registry import named
     from ..experiments.run import is_first_process
 
     if args.seeds < 1 or args.jobs < 1:
         raise InputError(f"--seeds {args.seeds} --jobs {args.jobs} were asked for; give 1 or more")
     chosen = reproduce.cells(args.experiment, [name for name in args.only.split(",") if name])
+    metric = named(args.experiment).headline
     where = {"data": args.data, **trainer_options(args)}
     if not args.table:
         reproduce.verify(args.experiment, args.data)
     if args.check:
-        return _check(reproduce.check(chosen, args.out, **where))
+        return _check(reproduce.check(chosen, args.out, metric, **where), metric)
     if not args.table:
         for line in reproduce.train(chosen, args.out, seeds=args.seeds, jobs=args.jobs, **where):
             if is_first_process():
                 print(line, flush=True)
     if is_first_process():
-        print(reproduce.report(chosen, args.out, data=args.data))
+        print(reproduce.report(chosen, args.out, metric, data=args.data))
     return 0
 
 
-def _check(found: Iterable[tuple[str, float, float]]) -> int:
+def _check(found: Iterable[tuple[str, float, float]], metric: Metric) -> int:
     """Print what is found again, and return 1 if something is not."""
     differ = checked = 0
     for name, printed, again in found:
-        same = f"{printed:.2f}" == f"{again:.2f}"
-        print(
-            f"{name}: {again:.2f} %, {'as' if same else 'but'} {printed:.2f} % before", flush=True
-        )
+        before, now = metric.in_words(printed), metric.in_words(again)
+        same = before == now
+        print(f"{name}: {now}, {'as' if same else 'but'} {before} before", flush=True)
         checked, differ = checked + 1, differ + (not same)
     print(f"{checked - differ} of {checked} as before")
     return 1 if differ or not checked else 0

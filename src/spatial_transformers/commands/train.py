@@ -9,41 +9,21 @@ Examples:
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import InputError
-
-#: Options that decide the result, with their types; unset ones take the experiment's defaults, or
-#: when resuming what the run was started with.
-_RECIPE = {
-    "distortion": (str, "of the images, by the paper's name: R, RTS, P, E or TC"),
-    "model": (str, "cnn, st-cnn, fcn or st-fcn"),
-    "transformation": (
-        str,
-        "of the spatial transformer: affine, projective, … or several joined by +",
-    ),
-    "epochs": (int, "passes over the training images"),
-    "batch_size": (int, "images per step"),
-    "lr": (float, "peak learning rate"),
-    "localisation_lr": (float, "multiplies --lr for the localisation network"),
-    "localisation_clip": (float, "largest gradient norm of the localisation network"),
-    "weight_decay": (float, "of AdamW, for the classifier"),
-    "label_smoothing": (float, "share of every label that is spread over all classes"),
-    "jitter": (float, "strength of random bends of the training images, at first"),
-    "hold_out": (bool, "leave the validation images out of training"),
-    "precision": (str, "32-true, 64-true, 16-mixed or bf16-mixed"),
-    "seed": (int, "of weights, order and distortions"),
-}
+from ..experiments.registry import EXPERIMENTS, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the recipe's options and Lightning's."""
-    parser.add_argument("experiment", help="rotated-digits (embedded) or distorted-mnist")
-    for name, (kind, text) in _RECIPE.items():
-        how: Any = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **how)
+    """Add the facts of all recipes, and Lightning's options."""
+    parser.add_argument("experiment", help=", ".join(EXPERIMENTS))
+    for name, option in options().items():
+        how: Any = {"type": option.kind}
+        if option.kind is bool:
+            how = {"action": argparse.BooleanOptionalAction}
+        parser.add_argument(f"--{name.replace('_', '-')}", help=option.text, **how)
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
@@ -60,14 +40,14 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, and print the test error."""
+    """Train, and print the test result."""
     from ..experiments import run
-    from ..experiments.registry import defaults
+    from ..experiments.registry import changed, defaults
 
-    recipe = run.started(args.out) if args.resume else None
-    recipe = recipe or defaults(args.experiment)
-    given = {name: getattr(args, name) for name in _RECIPE if getattr(args, name) is not None}
-    recipe = replace(recipe, experiment=args.experiment, **given)
+    started = run.started(args.out) if args.resume else None
+    recipe = started or defaults(args.experiment)
+    given = {name: getattr(args, name) for name in options() if getattr(args, name) is not None}
+    recipe = changed(recipe, experiment=args.experiment, **given)
     metrics = run.train(
         recipe, args.out, data=args.data, resume=args.resume, **trainer_options(args)
     )

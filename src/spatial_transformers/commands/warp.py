@@ -9,12 +9,11 @@ Examples:
 """
 
 import argparse
-import json
 import math
 from pathlib import Path
 
 _WIDEST = 1e6  # spread of a random θ
-_LARGEST = 1 << 26  # pixels of the output, bytes of θ
+_LARGEST = 1 << 26  # pixels of the output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from .. import InputError, warp
-    from .images import read_image, write_image
+    from .._images import read_image, write_image
 
     if args.size and not 0 < math.prod(args.size) <= _LARGEST:
         raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
@@ -83,6 +82,7 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     import torch
 
     from .. import InputError, make_transformation
+    from .._files import read_numbers
 
     moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
     chosen = (args.theta, args.theta_file, args.random, args.transformation)
@@ -102,7 +102,7 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     if moved:
         given = _theta(args, source, target)
     elif args.theta_file is not None:
-        given = _read_theta(args.theta_file)
+        given = read_numbers(args.theta_file)
     else:
         given = args.theta or transformation.identity().tolist()
     theta = torch.tensor([given], dtype=torch.float64)
@@ -112,35 +112,22 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     return transformation, theta
 
 
-def _read_theta(path: Path) -> list[float]:
-    """Read a JSON list of finite numbers."""
-    from .. import InputError
-
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"it is larger than {_LARGEST} bytes")
-        numbers = json.loads(path.read_text())
-        if not isinstance(numbers, list) or not all(type(n) in (int, float) for n in numbers):
-            raise ValueError("it holds something else")
-        numbers = [float(n) for n in numbers]
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError("a number is not finite")
-    except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise InputError(f"{path}: no JSON list of finite numbers ({error}); give one") from error
-    return numbers
-
-
 def _theta(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]) -> list:
     """Return the affine θ that turns, grows and moves the content about the centre, in pixels.
 
     From target to source: undo the translation, then the turn, then the growth.
     """
+    import torch
+
+    from .. import Affine, from_opencv
+
     angle = math.radians(args.rotate)
     a, b = math.cos(angle) / args.scale, math.sin(angle) / args.scale
-    right, down = args.translate
-    corners = int(args.align_corners)
-    (h, w), (th, tw) = (
-        [max(n - corners, 1) / 2 for n in size] for size in (source, target)
-    )  # half extents
-    x, y = a * right - b * down, b * right + a * down
-    return [a * tw / w, -b * th / w, -x / w, b * tw / h, a * th / h, -y / h]
+    undone = torch.tensor([[a, -b], [b, a]], dtype=torch.float64)
+    (h, w), (th, tw) = ([(n - 1) / 2 for n in size] for size in (source, target))
+    centres = torch.tensor([[w, h], [tw, th]], dtype=torch.float64)
+    offset = centres[0] - undone @ (centres[1] + torch.tensor(args.translate, dtype=torch.float64))
+    matrix = torch.cat((undone, offset[:, None]), 1)[None]
+    corners = args.align_corners
+    normalised = from_opencv(matrix, target, source, align_corners=corners, inverse_map=True)
+    return Affine().from_matrix(normalised)[0].tolist()

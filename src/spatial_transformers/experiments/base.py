@@ -1,43 +1,88 @@
-"""What an experiment is: data, a distortion, networks of one size, and a recipe to train them."""
+"""What an experiment is: its recipe, data, networks and task, and the paper's numbers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from .data.distortions import Distortion
-from .data.module import Splits
+from torch import Tensor, nn
+
+from spatial_transformers import SpatialTransformer
+
+from .data.samples import Data
 from .recipe import Recipe
+from .task import Metric, Task
+
+
+class Network(nn.Module):
+    """A network of an experiment: what it returns, and the transformer whose work is shown."""
+
+    transformer: SpatialTransformer | None
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the output, of which a task is told, and θ (N, P) of the transformer if any."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table of the paper.
+
+    Args:
+        column: the first part of the name, as `R`.
+        row: the rest of it, a network, as `st-cnn/affine`.
+        recipe: what trains it, with seed 0.
+        paper: the paper's number, if it gives one.
+        baseline: the row of the network without a spatial transformer that it is compared with.
+
+    """
+
+    column: str
+    row: str
+    recipe: Recipe
+    paper: float | None = None
+    baseline: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Column and row, as `R/st-cnn/affine`."""
+        return f"{self.column}/{self.row}"
+
+
+def _no_cells(recipe: Any) -> Sequence[Cell]:
+    return ()
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One of the paper's experiments, or the embedded one.
+    """One of the paper's experiments, or another one.
+
+    The functions take a recipe, whose facts they may read: its class is that of `recipe`.
 
     Args:
-        classes: how many there are.
-        budget: parameters of every network, at most, by its kind (`cnn`, `fcn`) and the size of the
-            canvas.
-        view: height and width in pixels of what a spatial transformer gives to the classifier, by
-            its kind and the canvas.
-        distortions: of its images, by the paper's names.
-        repeats: fixed distortions scored per test image.
-        load: reads the images from a folder, or without one from what ships with the package.
-        defaults: the recipe, unless options say otherwise.
+        recipe: what trains a network unless options say otherwise. Its class has the experiment's
+            own facts.
+        data: reads the data from a folder, or without one from what ships with a package.
+        network: builds an untrained network.
+        task: says what is learned.
+        shape: channels and size of what a network sees: (C, *size).
+        cells: the paper's table, in the order in which it is trained.
         threads: processor threads at most. Networks too small to share gain little from a second
             one, and wait long for it where the other core is busy.
-        paper: the paper's test errors in percent, by row (model and transformation, as
-            `st-cnn/affine` or `cnn`) and column (distortion), in the order to reproduce them.
         verify: refuses a folder whose data are not the paper's.
 
     """
 
-    classes: int
-    budget: Mapping[str, Mapping[int, int]]
-    view: Mapping[str, Mapping[int, int]]
-    distortions: dict[str, Distortion]
-    repeats: int
-    load: Callable[[Path | None], Splits]
-    defaults: Recipe
+    recipe: Recipe
+    data: Callable[[Any, Path | None], Data]
+    network: Callable[[Any], Network]
+    task: Callable[[Any], Task]
+    shape: Callable[[Any], tuple[int, ...]]
+    cells: Callable[[Any], Sequence[Cell]] = _no_cells
     threads: int | None = None
-    paper: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     verify: Callable[[Path], None] | None = None
+
+    @property
+    def headline(self) -> Metric:
+        """The metric that stands in tables."""
+        return self.task(self.recipe).metrics[0]

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from spatial_transformers import InputError, export
 
-from .registry import find
+from .base import Network
+from .registry import named
 from .run import load
 
 FORMATS = ("onnx", "pt2")
-TOLERANCE = 1e-3  # of logits and θ; float32 rounds to far less
+TOLERANCE = 1e-3  # of outputs and θ; float32 rounds to far less
 _BATCH = 5  # of the check; a file is traced at 1
 
 
@@ -29,7 +30,7 @@ def deploy(
 ) -> Deployed:
     """Write the network of a run as `path`, and compare what the file computes.
 
-    Its outputs are `output`, the logits (N, classes), and `theta` (N, P) if the network has a
+    Its outputs are `output`, such as logits (N, classes), and `theta` (N, P) if the network has a
     spatial transformer. Behind one any size of image will do; other networks take the size that
     they were trained on.
 
@@ -47,23 +48,35 @@ def deploy(
     if to is not None and path.suffix != f".{to}":
         raise InputError(f"{path} was asked for as {to}; give a name that ends in .{to}")
     recipe, network = load(out)
-    size = find(recipe).distortions[recipe.distortion].size
+    channels, *size = named(recipe.experiment).shape(recipe)
     free = network.transformer is not None
-    model: nn.Module = network if free else network.classifier
-    outputs = ("output", "theta") if free else ("output",)
+    model: nn.Module = network if free else _OutputOnly(network)
     export(
         model,
-        torch.zeros(1, 1, size, size),
+        torch.zeros(1, channels, *size),
         path,
         dynamic="all" if free else "batch",
         decompose=decompose,
-        outputs=outputs,
+        outputs=("output", "theta") if free else ("output",),
     )
-    height = size + size // 2 if free else size
-    image = torch.rand(_BATCH, 1, height, size, generator=torch.Generator().manual_seed(0))
+    tall = (size[0] + size[0] // 2, *size[1:]) if free else size
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(_BATCH, channels, *tall, generator=generator)
     with torch.no_grad():
         difference = _difference(_run(path, image), model(image))
-    return Deployed(path, "batch × 1 × " + ("any size" if free else f"{size} × {size}"), difference)
+    takes = "any size" if free else " × ".join(map(str, size))
+    return Deployed(path, f"batch × {channels} × {takes}", difference)
+
+
+class _OutputOnly(nn.Module):
+    """A network without its second result, which there is none of without a transformer."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.network(image)[0]
 
 
 def _difference(found: Any, expected: Any) -> float:

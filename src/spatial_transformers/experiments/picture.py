@@ -13,8 +13,9 @@ from torch import Tensor
 from spatial_transformers import InputError, SpatialTransformer, Transformation
 
 from .._files import whole
-from .networks import Network
+from .base import Network
 from .pose import in_words
+from .task import Task
 
 _LINES = 5  # grid lines per axis
 _POINTS = 33  # points per line
@@ -23,8 +24,11 @@ _FRAMES = 8  # of a film, at most
 _FILM_COLOURS = 16  # of all its frames together
 
 
-def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
-    """Write a PNG with a column per image: input and grid, output, and θ in words.
+def draw(network: Network, task: Task, inputs: Tensor, target: Tensor, path: Path) -> None:
+    """Write a PNG with a column per input: input and grid, output, and θ in words.
+
+    A volume is seen along its depth: of each line of voxels the brightest one. The grid is that of
+    the output's middle plane.
 
     Raises:
         InputError: if the network has no spatial transformer, or the file is not a PNG.
@@ -33,10 +37,9 @@ def draw(network: Network, images: Tensor, labels: Tensor, path: Path) -> None:
     transformer = _transformer(network)
     _check_suffix(path, ".png")
     with torch.no_grad():
-        outputs, theta = transformer(images, return_theta=True)
-        guesses = network.classifier(outputs).argmax(1)
-    titles = [f"a {a}, read as {b}" for a, b in zip(labels, guesses, strict=True)]
-    figure = _figure(transformer, images, theta, titles)
+        output, theta = network(inputs)
+    assert theta is not None
+    figure = _figure(transformer, inputs, theta, task.captions(output, target))
     with whole(path) as temporary:
         few_colours(_pixels(figure, 120)).save(temporary, "PNG", optimize=True)
 
@@ -46,7 +49,7 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
 
     Args:
         network: says how θ warps.
-        images: (N, C, H, W).
+        images: (N, C, *size).
         steps: (F,) the steps.
         thetas: (F, N, P) what θ was at each.
         path: ends in .gif.
@@ -87,11 +90,15 @@ def few_colours(image: Image.Image, colours: int = _COLOURS) -> Image.Image:
 def grid_lines(
     transformation: Transformation, theta: Tensor, lines: int = _LINES, points: int = _POINTS
 ) -> Tensor:
-    """Return the output's grid lines on the input: (N, 2 · lines, points, 2), normalised."""
+    """Return the output's grid lines on the input: (N, 2 · lines, points, ndim), normalised.
+
+    Of a volume they are those of its middle plane, z = 0.
+    """
     across = torch.linspace(-1, 1, lines)
     along = torch.linspace(-1, 1, points)
     horizontal = torch.stack(torch.meshgrid(along, across, indexing="xy"), -1)  # (lines, points, 2)
     both = torch.cat((horizontal, horizontal.flip(-1)))
+    both = torch.nn.functional.pad(both, (0, transformation.ndim - 2))
     targets = both.flatten(0, 1).expand(len(theta), -1, -1)
     return transformation.transform_points(theta, targets).unflatten(1, both.shape[:2])
 
@@ -128,7 +135,7 @@ def _figure(
     axes = figure.subplots(2, count, squeeze=False)
     for i in range(count):
         _image(axes[0, i], images[i], titles[i])
-        _grid(axes[0, i], lines[i], images.shape[2:])
+        _grid(axes[0, i], lines[i], images.shape[-2:])
         _image(axes[1, i], outputs[i], "")
         axes[1, i].set_xlabel(words[i], fontsize=8)
     axes[0, 0].set_ylabel("input and sampling grid")
@@ -137,9 +144,10 @@ def _figure(
 
 
 def _image(axes, image: Tensor, title: str) -> None:
-    grey = image.shape[0] == 1
-    pixels = image[0] if grey else image.movedim(0, -1)
-    axes.imshow(pixels.numpy(), cmap="gray", vmin=0, vmax=1)
+    """Draw an image (C, H, W) or volume (C, D, H, W); of other than three channels, their mean."""
+    plane = image.amax(1) if image.dim() == 4 else image
+    pixels = plane.movedim(0, -1) if len(plane) == 3 else plane.mean(0)
+    axes.imshow(pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_title(title, fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])

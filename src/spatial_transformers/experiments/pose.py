@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_transformers import Affine, Transformation
 
-from .data.distortions import Placed
+from .data.samples import Placed
 
 _GRID = 16  # points per axis that stand for the grid
 _FAR = 8.0  # where points beyond it are counted, such as those near a projective map's horizon
@@ -32,17 +32,17 @@ def outside(transformation: Transformation, theta: Tensor) -> Tensor:
     return 100 * beyond.flatten(1).double().mean(1)
 
 
-def alignment(given: Placed, found: Placed, labels: Tensor) -> dict[str, dict[str, float]]:
-    """Return how far apart images of a class lie: `before` and `after` the transformer.
+def alignment(given: Placed, found: Placed, groups: Tensor) -> dict[str, dict[str, float]]:
+    """Return how far apart images of a group lie: `before` and `after` the transformer.
 
     The nearest affine map is described of where an image was placed on its canvas, and of where the
-    transformer's output reads it. Of each quantity it is the median distance from the class's own
-    median; classes may come out at different poses.
+    transformer's output reads it. Of each quantity it is the median distance from the group's own
+    median; groups may come out at different poses.
 
     Args:
         given: the canvas → the image.
         found: the output → the canvas.
-        labels: (N,) the classes.
+        groups: (N,) of the images, such as their classes.
 
     Example:
         >>> import torch
@@ -54,28 +54,29 @@ def alignment(given: Placed, found: Placed, labels: Tensor) -> dict[str, dict[st
     """
     described = {"before": _described(given), "after": _described(found, given)}
     return {
-        name: {when: _spread(parts[name], labels, name) for when, parts in described.items()}
+        name: {when: _spread(parts[name], groups, name) for when, parts in described.items()}
         for name in described["before"]
     }
 
 
 def _described(*steps: Placed) -> Mapping[str, Tensor]:
     """Return the parts of the affine map nearest to transformations made one after the other."""
-    start = Affine().grid(Affine().identity()[None], _GRID).view(-1, 2)
+    affine = Affine(steps[0][0].ndim)
+    start = affine.grid(affine.identity()[None], _GRID).view(-1, affine.ndim)
     start = start.to(steps[0][1].dtype)
     points = start.expand(len(steps[0][1]), -1, -1)
     for transformation, theta in steps:
         points = transformation.transform_points(theta.to(points), points)
         points = points.nan_to_num().clamp(-_FAR, _FAR)
     known = torch.cat((start, torch.ones_like(start[:, :1])), 1)  # (P, 3)
-    matrix = (torch.linalg.pinv(known) @ points).mT  # (N, 2, 3)
-    return Affine().describe(matrix.flatten(1))
+    matrix = (torch.linalg.pinv(known) @ points).mT  # (N, ndim, ndim + 1)
+    return affine.describe(matrix.flatten(1))
 
 
-def _spread(values: Tensor, labels: Tensor, name: str) -> float:
+def _spread(values: Tensor, groups: Tensor, name: str) -> float:
     distances = []
-    for label in labels.unique():
-        own = values[labels == label]
+    for group in groups.unique():
+        own = values[groups == group]
         if name.endswith("(deg)"):  # turned so that their mean direction is 0
             mean = torch.atan2(own.deg2rad().sin().mean(), own.deg2rad().cos().mean()).rad2deg()
             own = (own - mean + 180) % 360 - 180

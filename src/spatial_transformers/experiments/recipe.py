@@ -1,76 +1,137 @@
-"""Everything that decides a run's result, as flat, typed, JSON-able facts."""
+"""Everything that decides a run's result, as flat, typed, JSON-able facts.
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+Every experiment has the facts of `Recipe`. One that needs more derives a class from it. A fact's
+text, its default and what it may be stand here once: errors and `stn train --help` say the same.
+"""
 
-from spatial_transformers import InputError
+from collections.abc import Callable, Sequence
+from dataclasses import Field, asdict, dataclass, field, fields
+from math import inf
+from typing import Any, NamedTuple, TypeVar
+
+from spatial_transformers import InputError, make_transformation
+
+#: Of recipes on disk. It rises when a fact changes its meaning. A new fact does not raise it, since
+#: recipes without that fact have its default.
+VERSION = 1
+
+_KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
+Self = TypeVar("Self", bound="Recipe")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How one network is trained.
+class Within(NamedTuple):
+    """A range of numbers, and its words."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+POSITIVE = Within("more than 0", lambda value: 0 < value < inf)
+NOT_NEGATIVE = Within("0 or more", lambda value: 0 <= value < inf)
+SHARE = Within("0 to below 1", lambda value: 0 <= value < 1)
+SEED = Within("0 to 2^32 - 1", lambda value: 0 <= value < 1 << 32)
+PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
+
+
+def fact(default: Any, text: str, allowed: Sequence[str] | Within | None = None) -> Any:
+    """Return a field of a recipe.
 
     Args:
-        experiment: its name.
-        distortion: of the images, by the paper's name.
-        model: `cnn`, `st-cnn`, `fcn` or `st-fcn`.
-        transformation: of the spatial transformer.
-        epochs: passes over the training images.
-        batch_size: images per step.
-        lr: peak learning rate of AdamW under a one-cycle schedule.
-        localisation_lr: multiplies `lr` for the localisation network.
-        localisation_clip: largest gradient norm of the localisation network.
-        weight_decay: of AdamW, for the classifier.
-        label_smoothing: share of every label that is spread over all classes.
-        jitter: strength of random bends of the training images before they are distorted, at first;
-            it falls towards a quarter.
-        hold_out: leave the validation images out of training, so that they can guide choices; once
-            these are made, training on all is better, and validation tells how it goes, no more.
-        precision: of the computation, by Lightning's name: `32-true`, `bf16-mixed`, ….
-        seed: of weights, order and distortions.
+        default: in recipes that do not say otherwise, and in those from before there was the fact.
+        text: what it decides, in the words of the help.
+        allowed: its names, or its range.
 
     """
+    return field(default=default, metadata={"text": text, "allowed": allowed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How one network is trained: the facts that all experiments share."""
 
     experiment: str
-    distortion: str
-    model: str = "st-cnn"
-    transformation: str = "affine"
-    epochs: int = 10
-    batch_size: int = 256
-    lr: float = 3e-3
-    localisation_lr: float = 1.0
-    localisation_clip: float = 1.0
-    weight_decay: float = 1e-4
-    label_smoothing: float = 0.0
-    jitter: float = 0.0
-    hold_out: bool = True
-    precision: str = "32-true"
-    seed: int = 0
+    model: str = fact("st-cnn", "one of the experiment's networks")
+    transformation: str = fact(
+        "affine", "of the spatial transformer: affine, projective, … or several joined by +"
+    )
+    epochs: int = fact(10, "passes over the training samples", POSITIVE)
+    batch_size: int = fact(256, "samples per step", POSITIVE)
+    lr: float = fact(3e-3, "peak learning rate of AdamW under a one-cycle schedule", POSITIVE)
+    localisation_lr: float = fact(1.0, "multiplies lr for the localisation network", POSITIVE)
+    localisation_clip: float = fact(
+        1.0, "largest gradient norm of the localisation network", POSITIVE
+    )
+    weight_decay: float = fact(1e-4, "of AdamW, except for the localisation network", NOT_NEGATIVE)
+    # Once choices are made, training on all is better, and validation tells how it goes, no more.
+    hold_out: bool = fact(True, "leave the validation samples out of training, to guide choices")
+    precision: str = fact("32-true", "of the computation, by Lightning's name", PRECISIONS)
+    seed: int = fact(0, "of weights, order and distortions", SEED)
+
+    def check(self) -> None:
+        """Refuse what no run can have.
+
+        Raises:
+            InputError: for an unknown name or a number out of range, saying what is allowed.
+
+        """
+        make_transformation(self.transformation)
+        for known in fields(self):
+            value, allowed = getattr(self, known.name), known.metadata.get("allowed")
+            words = in_words(allowed)
+            if isinstance(allowed, Within):
+                if not allowed.holds(value):
+                    raise InputError(f"{known.name} {value} was asked for; give {words}")
+            elif allowed and value not in allowed:
+                raise InputError(f"{known.name} {value!r} was asked for; known: {words}")
 
     def as_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object."""
-        return asdict(self)
+        return {"version": VERSION, **asdict(self)}
 
     @classmethod
-    def from_json(cls, facts: Any, source: object) -> "Recipe":
-        """Read the facts back.
+    def from_json(cls: type[Self], given: Any, source: object) -> Self:
+        """Read the facts back. A fact that is not there has its default.
 
         Raises:
-            InputError: for a missing, unknown or mistyped fact, naming `source`.
+            InputError: for a recipe of a later version, and for a missing, unknown or mistyped
+                fact, naming `source`.
 
         """
-        known = {f.name: f.type for f in fields(cls)}
-        if not isinstance(facts, dict) or set(facts) != set(known):
-            found = set(facts) if isinstance(facts, dict) else set()
-            odd = ", ".join(sorted(set(known) ^ found))
-            raise InputError(f"{source}: not a recipe of this version (differs in: {odd})")
-        kinds = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
-        for name, kind in known.items():
-            if type(facts[name]) not in kinds[kind]:  # type: ignore[index]
-                raise InputError(f"{source}: {name} is {facts[name]!r}; it must be a {kind}")
+        if not isinstance(given, dict):
+            raise InputError(f"{source}: not a recipe; give the folder of a run")
+        version, facts = given.get("version", 1), {**given}
+        facts.pop("version", None)
+        if version not in range(1, VERSION + 1):
+            raise InputError(
+                f"{source}: a recipe of version {version!r}; this package reads 1 to {VERSION}"
+            )
+        known = {f.name: f for f in fields(cls)}
+        odd = (set(facts) - set(known)) | ({"experiment"} - set(facts))
+        if odd:
+            names = ", ".join(sorted(odd))
+            raise InputError(f"{source}: not a recipe of this version (differs in: {names})")
+        for name, value in facts.items():
+            if type(value) not in _KINDS[kind(known[name])]:
+                wanted = kind(known[name]).__name__
+                raise InputError(f"{source}: {name} is {value!r}; it must be a {wanted}")
         return cls(**facts)
 
     def differences(self, other: "Recipe") -> str:
         """Say in which facts two recipes differ: `name: this → other`."""
-        mine, theirs = self.as_json(), other.as_json()
-        return ", ".join(f"{k}: {mine[k]} → {theirs[k]}" for k in mine if mine[k] != theirs[k])
+        mine, theirs = asdict(self), asdict(other)
+        return ", ".join(
+            f"{name}: {mine.get(name)} → {theirs.get(name)}"
+            for name in {**mine, **theirs}
+            if mine.get(name) != theirs.get(name)
+        )
+
+
+def kind(known: "Field[Any]") -> type:
+    """Return the type of a fact: str, bool, int or float."""
+    assert isinstance(known.type, type)
+    return known.type
+
+
+def in_words(allowed: Sequence[str] | Within | None) -> str:
+    """Return what a fact may be."""
+    return allowed.words if isinstance(allowed, Within) else ", ".join(allowed or ())

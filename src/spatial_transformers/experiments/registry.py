@@ -1,21 +1,54 @@
-"""The experiments by name, and the check of a recipe's names against them."""
+"""The experiments by name."""
 
-from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from spatial_transformers import InputError, make_transformation
+from spatial_transformers import InputError
 
-from . import distorted_mnist, rotated_digits
+from .._files import read_json
 from .base import Experiment
-from .networks import MODELS
-from .recipe import Recipe
+from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
+from .recipe import Recipe, in_words, kind
+from .rotated_digits import EXPERIMENT as ROTATED_DIGITS
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "rotated-digits": rotated_digits.EXPERIMENT,
-    "distorted-mnist": distorted_mnist.EXPERIMENT,
+    experiment.recipe.experiment: experiment for experiment in (ROTATED_DIGITS, DISTORTED_MNIST)
 }
-PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
+
+
+class Option(NamedTuple):
+    """A fact as an option of a command."""
+
+    kind: type
+    text: str
+
+
+def options() -> dict[str, Option]:
+    """Return every fact of any experiment's recipe, in words: what it is, may be, and is."""
+    owners: dict[str, dict[str, Recipe]] = {}
+    for name, experiment in EXPERIMENTS.items():
+        for known in fields(experiment.recipe)[1:]:  # the first one is the experiment itself
+            owners.setdefault(known.name, {})[name] = experiment.recipe
+    return {name: _option(name, recipes) for name, recipes in owners.items()}
+
+
+def _option(name: str, recipes: Mapping[str, Recipe]) -> Option:
+    known = {e: next(f for f in fields(r) if f.name == name) for e, r in recipes.items()}
+    first = next(iter(known.values()))
+    text = f"{first.metadata['text']}"
+    if allowed := _each({e: in_words(f.metadata["allowed"]) for e, f in known.items()}):
+        text += f": {allowed}"
+    default = _each({e: str(getattr(r, name)) for e, r in recipes.items()})
+    return Option(kind(first), f"{text} ({default})")
+
+
+def _each(words: Mapping[str, str]) -> str:
+    """Return what all experiments say, or what each says that says something."""
+    if set(words) == set(EXPERIMENTS) and len(set(words.values())) == 1:
+        return next(iter(words.values()))
+    return "; ".join(f"{experiment}: {said}" for experiment, said in words.items() if said)
 
 
 def named(experiment: str) -> Experiment:
@@ -25,42 +58,42 @@ def named(experiment: str) -> Experiment:
         InputError: for an unknown name, listing what is known.
 
     """
-    _one_of("experiment", experiment, EXPERIMENTS)
+    if experiment not in EXPERIMENTS:
+        known = ", ".join(EXPERIMENTS)
+        raise InputError(f"experiment {experiment!r} was asked for; known: {known}")
     return EXPERIMENTS[experiment]
 
 
-def defaults(experiment: str, **changes: Any) -> Recipe:
-    """Return the experiment's recipe with some facts changed."""
-    return replace(named(experiment).defaults, **changes)
-
-
-def find(recipe: Recipe) -> Experiment:
-    """Return the recipe's experiment.
+def changed(recipe: Recipe, **facts: Any) -> Recipe:
+    """Return the recipe with some facts changed.
 
     Raises:
-        InputError: for an unknown name or a number out of range, listing what is known.
+        InputError: for a fact that recipes of this experiment do not have.
 
     """
-    experiment = named(recipe.experiment)
-    _one_of("distortion", recipe.distortion, experiment.distortions)
-    _one_of("model", recipe.model, MODELS)
-    _one_of("precision", recipe.precision, PRECISIONS)
-    make_transformation(recipe.transformation)
-    for name in ("epochs", "batch_size", "lr", "localisation_lr", "localisation_clip"):
-        if not 0 < getattr(recipe, name) < float("inf"):
-            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give more than 0")
-    for name in ("weight_decay", "jitter"):
-        if not 0 <= getattr(recipe, name) < float("inf"):
-            raise InputError(f"{name} {getattr(recipe, name)} was asked for; give 0 or more")
-    if not 0 <= recipe.label_smoothing < 1:
+    known = [f.name for f in fields(recipe)]
+    if unknown := [name for name in facts if name not in known]:
         raise InputError(
-            f"label_smoothing {recipe.label_smoothing} was asked for; give 0 to below 1"
+            f"{', '.join(unknown)} was asked for; recipes of {recipe.experiment} have: "
+            f"{', '.join(known[1:])}"
         )
-    if not 0 <= recipe.seed < 1 << 32:
-        raise InputError(f"seed {recipe.seed} was asked for; give 0 to 2^32 - 1")
-    return experiment
+    return replace(recipe, **facts)
 
 
-def _one_of(what: str, name: str, known: Iterable[str]) -> None:
-    if name not in (names := list(known)):
-        raise InputError(f"{what} {name!r} was asked for; known: {', '.join(names)}")
+def defaults(experiment: str, **facts: Any) -> Recipe:
+    """Return the experiment's recipe with some facts changed."""
+    return changed(named(experiment).recipe, **facts)
+
+
+def read(path: Path) -> Recipe:
+    """Read a recipe from a file.
+
+    Raises:
+        InputError: if there is none, or none that this version can read.
+
+    """
+    facts = read_json(path)
+    name = facts.get("experiment") if isinstance(facts, dict) else None
+    if not isinstance(name, str) or name not in EXPERIMENTS:
+        raise InputError(f"{path}: no recipe of {', '.join(EXPERIMENTS)} (it names {name!r})")
+    return type(EXPERIMENTS[name].recipe).from_json(facts, path)

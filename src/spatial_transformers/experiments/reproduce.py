@@ -8,7 +8,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,34 +20,11 @@ from spatial_transformers import InputError
 
 from .._files import read_json, whole
 from . import bars, run
+from .base import Cell
 from .recipe import Recipe
 from .registry import named
-from .table import Cells, details, overview
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One number of a table of the paper.
-
-    Args:
-        row: model and transformation, as `st-cnn/affine` or `cnn`.
-        recipe: what trains it, with seed 0; it names the column, a distortion.
-        paper: the paper's test error in percent.
-
-    """
-
-    row: str
-    recipe: Recipe
-    paper: float
-
-    @property
-    def name(self) -> str:
-        """Column and row, as `R/st-cnn/affine`."""
-        return f"{self.recipe.distortion}/{self.row}"
-
-    def run(self, out: Path, seed: int) -> tuple[Recipe, Path]:
-        """Return the recipe and the folder of one run."""
-        return replace(self.recipe, seed=seed), out / self.name / str(seed)
+from .table import Result, details, overview
+from .task import Metric
 
 
 def cells(experiment: str, only: Sequence[str] = ()) -> list[Cell]:
@@ -58,20 +35,18 @@ def cells(experiment: str, only: Sequence[str] = ()) -> list[Cell]:
 
     """
     found = named(experiment)
-    everything = []
-    for row, errors in found.paper.items():
-        model, _, transformation = row.partition("/")
-        for distortion, error in errors.items():
-            recipe = replace(found.defaults, distortion=distortion, model=model)
-            if transformation:
-                recipe = replace(recipe, transformation=transformation)
-            everything.append(Cell(row, recipe, error))
+    everything = found.cells(found.recipe)
     known = [cell.name for cell in everything]
     if not known:
         raise InputError(f"{experiment} has no table in the paper; train it by `stn train`")
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"no cell is called {', '.join(unknown)}; known: {', '.join(known)}")
     return [cell for cell in everything if not only or cell.name in only]
+
+
+def _run_of(cell: Cell, out: Path, seed: int) -> tuple[Recipe, Path]:
+    """Return the recipe and the folder of one run."""
+    return replace(cell.recipe, seed=seed), out / cell.name / str(seed)
 
 
 def verify(experiment: str, data: Path | None) -> None:
@@ -123,7 +98,7 @@ def train(
 
 
 def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
-    recipe, folder = cell.run(out, seed)
+    recipe, folder = _run_of(cell, out, seed)
     with _claimed(folder) as mine:
         if not mine and "strategy" in options:
             raise InputError(f"{folder}: another command trains it; wait, or ask --only for others")
@@ -133,51 +108,50 @@ def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
     return f"{cell.name}, seed {seed}: {run.in_words(metrics)}"
 
 
-def finished(chosen: Sequence[Cell], out: Path) -> Cells:
-    """Return the paper's errors and the metrics of finished runs, by cell, in the order of seeds.
+def finished(chosen: Sequence[Cell], out: Path) -> list[Result]:
+    """Return the metrics of finished runs of each cell, in the order of seeds.
 
     Raises:
         InputError: if one was trained by another recipe, naming the difference.
 
     """
-    found = {}
+    found = []
     for cell in chosen:
         folders = (path.parent.name for path in out.glob(f"{cell.name}/*/metrics.json"))
         seeds = sorted(int(name) for name in folders if name.isdecimal())
-        runs = [cell.run(out, seed) for seed in seeds]
+        runs = [_run_of(cell, out, seed) for seed in seeds]
         for recipe, folder in runs:
             run.refuse_another(recipe, folder)
-        metrics = [read_json(folder / "metrics.json") for _, folder in runs]
-        found[cell.name] = (cell.paper, metrics)
+        found.append(Result(cell, [read_json(folder / "metrics.json") for _, folder in runs]))
     return found
 
 
 def check(
-    chosen: Sequence[Cell], out: Path, *, data: Path | None, **trainer: Any
+    chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None, **trainer: Any
 ) -> Iterator[tuple[str, float, float]]:
-    """Score the weights that are in `out` again; give name, error as printed, and error found."""
-    found = finished(chosen, out)
-    for cell in chosen:
-        for facts in found[cell.name][1]:
-            _, folder = cell.run(out, facts["recipe"]["seed"])
+    """Score the weights that are in `out` again; give name, metric as printed, and as found."""
+    for cell, runs in finished(chosen, out):
+        for facts in runs:
+            _, folder = _run_of(cell, out, facts["recipe"]["seed"])
             if (folder / "model.safetensors").is_file():
                 again = run.evaluate(folder, data=data, **trainer)
-                yield str(folder.relative_to(out)), facts["test_error"], again["test_error"]
+                key = f"test_{metric.key}"
+                yield str(folder.relative_to(out)), facts[key], again[key]
 
 
-def report(chosen: Sequence[Cell], out: Path, *, data: Path | None) -> str:
+def report(chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None) -> str:
     """Write table, bars and the pictures that are not there yet, and return the table.
 
     `table.md` and `bars.png` are in `out`; each first seed with a spatial transformer, if its
     weights are there, has `picture.png`, what it does, and `alignment.gif`, how it learned that.
     """
     found = finished(chosen, out)
-    bars.draw(found, out / "bars.png")
-    table = f"{overview(found)}\n\n{details(found)}"
+    bars.draw(found, metric, out / "bars.png")
+    table = f"{overview(found, metric)}\n\n{details(found, metric)}"
     with whole(out / "table.md") as temporary:
         temporary.write_text(table + "\n")
     for cell in chosen:
-        _, folder = cell.run(out, 0)
+        _, folder = _run_of(cell, out, 0)
         if not all((folder / f"{name}.safetensors").is_file() for name in ("model", "poses")):
             continue
         for name, draw in (("picture.png", run.show), ("alignment.gif", run.film)):

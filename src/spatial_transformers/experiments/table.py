@@ -1,109 +1,139 @@
-"""Tables of test errors: mean and spread over seeds, in Markdown."""
+"""Tables of test results: mean and spread over seeds, in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
-from .networks import plain
+from .base import Cell
+from .task import Metric
 
-#: The paper's error and the metrics of our runs, by cell (`R/st-cnn/affine`).
-Cells = Mapping[str, tuple[float, Sequence[Mapping[str, Any]]]]
+Run = Mapping[str, Any]  # its metrics
 _WHEN = "before", "after"
 
 
-def error_table(runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+class Result(NamedTuple):
+    """A cell of the paper's table, and the metrics of our finished runs in the order of seeds."""
+
+    cell: Cell
+    runs: Sequence[Run]
+
+    def values(self, metric: Metric) -> list[float]:
+        """Return the metric of each run."""
+        return _values(self.runs, metric)
+
+
+def error_table(runs: Mapping[str, Sequence[Run]], metric: Metric) -> str:
     """Return a row per model, from the metrics of its runs.
 
     Example:
+        >>> from spatial_transformers.experiments.task import Classification
         >>> seeds = [{"test_error": e, "parameters": 9} for e in (4.0, 5.0)]
-        >>> print(error_table({"cnn": seeds}))
+        >>> print(error_table({"cnn": seeds}, Classification(10).metrics[0]))
         | model | parameters | seeds | test error (%) | spread (%) |
         | --- | ---: | ---: | ---: | ---: |
         | cnn | 9 | 2 | 4.50 | 0.71 |
 
     """
-    rows = _head("model", "parameters", "seeds", "test error (%)", "spread (%)")
+    unit = _unit(metric)
+    rows = _head("model", "parameters", "seeds", f"test {metric.name}{unit}", f"spread{unit}")
     for model, metrics in runs.items():
-        errors = _errors(metrics)
-        columns = model, f"{metrics[0]['parameters']:,}", len(errors), f"{mean(errors):.2f}"
-        rows.append(_row(*columns, _spread(errors)))
+        values = _values(metrics, metric)
+        columns = model, f"{metrics[0]['parameters']:,}", len(values), f"{mean(values):.2f}"
+        rows.append(_row(*columns, _spread(values)))
     return "\n".join(rows)
 
 
-def overview(cells: Cells) -> str:
-    """Return a row per network and a column per distortion: our mean error, and the paper's.
+def overview(results: Sequence[Result], metric: Metric) -> str:
+    """Return a row per network and a column per data set: our mean, and the paper's number.
 
     Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> from spatial_transformers.experiments.task import Classification
+        >>> recipe = Recipe(experiment="distorted-mnist")
         >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
-        >>> print(overview({"R/cnn": (1.2, []), "R/st-cnn": (0.7, runs), "E/st-cnn": (1.1, runs)}))
-        | ours (the paper's), % | R | E |
-        | --- | ---: | ---: |
-        | cnn | – (1.2) |  |
-        | st-cnn | 0.55 (0.7) | 0.55 (1.1) |
+        >>> cnn, stn = Cell("R", "cnn", recipe, 1.2), Cell("R", "st-cnn", recipe, 0.7)
+        >>> print(overview([Result(cnn, []), Result(stn, runs)], Classification(10).metrics[0]))
+        | ours (the paper's), % | R |
+        | --- | ---: |
+        | cnn | – (1.2) |
+        | st-cnn | 0.55 (0.7) |
 
     """
     rows: dict[str, dict[str, str]] = {}
-    for name, (paper, runs) in cells.items():
-        column, _, row = name.partition("/")
-        ours = f"{mean(_errors(runs)):.2f}" if runs else "–"
-        rows.setdefault(row, {})[column] = f"{ours} ({paper})"
+    for cell, runs in results:
+        ours = f"{mean(_values(runs, metric)):.2f}" if runs else "–"
+        paper = "" if cell.paper is None else f" ({cell.paper})"
+        rows.setdefault(cell.row, {})[cell.column] = ours + paper
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    lines = _head("ours (the paper's), %", *columns)
+    lines = _head(f"ours (the paper's), {metric.unit or metric.name}", *columns)
     lines += [
         _row(row, *(found.get(column, "") for column in columns)) for row, found in rows.items()
     ]
     return "\n".join(lines)
 
 
-def details(cells: Cells) -> str:
-    """Return a row per cell: the paper's error, and the metrics of our runs if there are any.
+def details(results: Sequence[Result], metric: Metric) -> str:
+    """Return a row per cell: the paper's number, and the metrics of our runs if there are any.
 
     A network with a spatial transformer is also compared with ours without (`baseline`). Where that
     one is worse than the paper's, the comparison proves nothing, and its row says so.
 
     Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> from spatial_transformers.experiments.task import Classification
+        >>> recipe = Recipe(experiment="distorted-mnist")
+        >>> cnn = Cell("R", "cnn", recipe, 1.2)
+        >>> stn = Cell("R", "st-cnn/affine", recipe, 0.7, baseline="cnn")
         >>> runs = [{"test_error": e, "parameters": 9} for e in (0.5, 0.6)]
-        >>> print(details({"R/cnn": (1.2, runs[:1]), "R/st-cnn/affine": (0.7, runs)}))
+        >>> results = [Result(cnn, runs[:1]), Result(stn, runs)]
+        >>> print(details(results, Classification(10).metrics[0]))
         | cell | paper (%) | ours (%) | difference | baseline | spread | seeds | parameters |
         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
         | R/cnn | 1.2 | 0.50 | -0.70 |  | – | 1 | 9 |
         | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | +0.05 | 0.07 | 2 | 9 |
 
     """
-    columns = "paper (%)", "ours (%)", "difference", "baseline", "spread", "seeds", "parameters"
-    rows = _head("cell", *columns)
-    means = {name: mean(_errors(runs)) for name, (_, runs) in cells.items() if runs}
-    for name, (paper, runs) in cells.items():
-        column, row, *_ = name.split("/")
-        without = f"{column}/{plain(row)}"
+    unit = _unit(metric)
+    columns = f"paper{unit}", f"ours{unit}", "difference", "baseline", "spread", "seeds"
+    rows = _head("cell", *columns, "parameters")
+    means = {result.cell.name: mean(result.values(metric)) for result in results if result.runs}
+    for cell, runs in results:
         ours = difference = parameters = "–"
-        baseline = "" if name == without else "–"
+        baseline = "" if cell.baseline is None else "–"
+        paper = "–" if cell.paper is None else cell.paper
         if runs:
-            error = means[name]
-            void = " (void)" if name == without and round(error, 1) > paper else ""
-            ours, difference = f"{error:.2f}", f"{error - paper:+.2f}{void}"
-            parameters = f"{runs[0]['parameters']:,}"
-            if name != without and without in means:
-                baseline = f"{error - means[without]:+.2f}"
-        spread = _spread(_errors(runs))
-        rows.append(_row(name, paper, ours, difference, baseline, spread, len(runs), parameters))
+            value = means[cell.name]
+            ours, parameters = f"{value:.2f}", f"{runs[0]['parameters']:,}"
+            if cell.paper is not None:
+                void = (
+                    " (void)" if cell.baseline is None and _worse(value, cell.paper, metric) else ""
+                )
+                difference = f"{value - cell.paper:+.2f}{void}"
+            if cell.baseline is not None and f"{cell.column}/{cell.baseline}" in means:
+                baseline = f"{value - means[f'{cell.column}/{cell.baseline}']:+.2f}"
+        spread = _spread(_values(runs, metric))
+        rows.append(
+            _row(cell.name, paper, ours, difference, baseline, spread, len(runs), parameters)
+        )
     return "\n".join(rows)
 
 
-def poses(cells: Cells) -> str:
+def poses(results: Sequence[Result]) -> str:
     """Return a row per trained transformer: how far apart images of a class lie, before → after it.
 
     Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
         >>> turned, scaled = {"before": 45.0, "after": 8.8}, {"before": 0.2, "after": 0.11}
         >>> run = {"alignment": {"rotation (deg)": turned, "scale x": scaled}}
-        >>> print(poses({"R/cnn": (1.2, []), "R/st-cnn/affine": (0.7, [run])}))
+        >>> stn = Cell("R", "st-cnn/affine", Recipe(experiment="distorted-mnist"), 0.7)
+        >>> print(poses([Result(stn, [run])]))
         | cell | rotation (deg) | scale x |
         | --- | ---: | ---: |
         | R/st-cnn/affine | 45 → 8.8 | 0.2 → 0.11 |
 
     """
     lines: list[str] = []
-    for name, (_, runs) in cells.items():
+    for cell, runs in results:
         found = [metrics["alignment"] for metrics in runs if metrics["alignment"]]
         if not found:
             continue
@@ -112,7 +142,10 @@ def poses(cells: Cells) -> str:
             lines = _head("cell", *parts)
         means = ([mean(f[part][when] for f in found) for when in _WHEN] for part in parts)
         lines.append(
-            _row(name, *(" → ".join(f"{round(value, 3):.2g}" for value in pair) for pair in means))
+            _row(
+                cell.name,
+                *(" → ".join(f"{round(value, 3):.2g}" for value in pair) for pair in means),
+            )
         )
     return "\n".join(lines)
 
@@ -126,9 +159,19 @@ def _row(*columns: object) -> str:
     return f"| {' | '.join(map(str, columns))} |"
 
 
-def _errors(runs: Sequence[Mapping[str, Any]]) -> list[float]:
-    return [metrics["test_error"] for metrics in runs]
+def _values(runs: Sequence[Run], metric: Metric) -> list[float]:
+    return [metrics[f"test_{metric.key}"] for metrics in runs]
 
 
-def _spread(errors: Sequence[float]) -> str:
-    return f"{stdev(errors):.2f}" if len(errors) > 1 else "–"
+def _unit(metric: Metric) -> str:
+    return f" ({metric.unit})" if metric.unit else ""
+
+
+def _worse(ours: float, paper: float, metric: Metric) -> bool:
+    """Return whether ours, rounded as the paper's numbers are, is worse."""
+    ours = round(ours, 1)
+    return ours > paper if metric.less_is_better else ours < paper
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{stdev(values):.2f}" if len(values) > 1 else "–"

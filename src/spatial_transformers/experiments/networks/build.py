@@ -21,6 +21,7 @@ from spatial_transformers import (
     make_transformation,
 )
 
+from ..base import Network
 from .batch_norm import share_batches
 from .cnn import CNN
 from .fcn import FCN
@@ -32,7 +33,7 @@ _HIDDEN = 64  # width of a localisation network's hidden layers
 _LATTICE = 5  # points along each axis at which a θ is nearest to that
 
 
-class Network(nn.Module):
+class Classifier(Network):
     """A classifier, behind a spatial transformer if there is one."""
 
     def __init__(self, classifier: nn.Sequential, transformer: SpatialTransformer | None = None):
@@ -50,7 +51,7 @@ class Network(nn.Module):
 
 def build(
     model: str, transformation: str, *, size: int, view: int, classes: int, budget: int
-) -> Network:
+) -> Classifier:
     """Build the widest network of that name within a budget of parameters.
 
     Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
@@ -72,7 +73,7 @@ def build(
     transformer = _transformer(model, transformation, size, view)
     if transformer is not None:
         classifier = nn.Sequential(nn.AvgPool2d(_POINTS), *classifier)
-    network = Network(classifier, transformer)
+    network = Classifier(classifier, transformer)
     share_batches(network)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

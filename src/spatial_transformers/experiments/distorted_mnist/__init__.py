@@ -1,27 +1,22 @@
 """Distorted MNIST (section 4.1, Table 1): the paper's distortions of the real MNIST."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from spatial_transformers import InputError
 
-from .base import Experiment
-from .data.distortions import DISTORTIONS
-from .data.idx import check_content, read_images_and_labels
-from .data.module import Images, Splits
-from .recipe import Recipe
+from ..data.idx import check_content, read_images_and_labels
+from ..data.samples import InMemory
+from ..distorted import DistortedRecipe, Size, Splits, distorted
+from ..recipe import fact
+from .distortions import DISTORTIONS
 
-#: Of parameters, by canvas: those of the paper's CNN with 64 filters and of its FCN with 256 units,
-#: the most that is told of either.
-BUDGET = {
-    "cnn": {28: 208_586, 42: 222_026, 60: 270_026},
-    "fcn": {28: 269_322, 42: 520_202, 60: 990_218},
-}
-
-#: Height and width in pixels of what a transformer gives to the classifier, by canvas. On `TC`, a
-#: CNN's transformer keeps a margin about the digit, and 28 would leave few pixels to the digit.
-VIEW = {
-    "cnn": {28: 28, 42: 28, 60: 40},
-    "fcn": {28: 28, 42: 28, 60: 28},
+#: Of networks, by kind and canvas. Budgets are those of the paper's CNN with 64 filters and of its
+#: FCN with 256 units: the parameter counts of the largest networks that the paper tells of. On
+#: `TC`, a CNN's transformer keeps a margin about the digit, and 28 would leave it few pixels.
+SIZES = {
+    "cnn": {28: Size(208_586, 28), 42: Size(222_026, 28), 60: Size(270_026, 40)},
+    "fcn": {28: Size(269_322, 28), 42: Size(520_202, 28), 60: Size(990_218, 28)},
 }
 
 #: MD5 digests of what the four files hold, unzipped.
@@ -37,12 +32,12 @@ def load(folder: Path | None) -> Splits:
     """Return MNIST from its idx files: 50,000 train, 10,000 validate, 10,000 test."""
     if folder is None:
         raise InputError("distorted-mnist needs --data, the folder of MNIST's four idx files")
-    train = Images(*read_images_and_labels(folder, "train"))
+    train = InMemory(*read_images_and_labels(folder, "train"))
     held_out = min(10_000, len(train) // 6)
     return Splits(
         train=train[: len(train) - held_out],
         validation=train[len(train) - held_out :],
-        test=Images(*read_images_and_labels(folder, "t10k")),
+        test=InMemory(*read_images_and_labels(folder, "t10k")),
     )
 
 
@@ -67,16 +62,17 @@ PAPER = {
     "st-fcn/projective": _row(1.3, 0.9, 1.4, 2.6),
 }
 
-EXPERIMENT = Experiment(
-    classes=10,
-    budget=BUDGET,
-    view=VIEW,
-    distortions=DISTORTIONS,
-    repeats=1,
-    load=load,
-    defaults=Recipe(
-        "distorted-mnist",
-        "R",
+
+@dataclass(frozen=True, kw_only=True)
+class MNISTRecipe(DistortedRecipe):
+    """How a classifier of distorted MNIST is trained."""
+
+    distortion: str = fact("R", "of the images, by the paper's name", (*DISTORTIONS,))
+
+
+EXPERIMENT = distorted(
+    MNISTRecipe(
+        experiment="distorted-mnist",
         epochs=60,
         batch_size=128,
         lr=3e-3,
@@ -87,6 +83,10 @@ EXPERIMENT = Experiment(
         hold_out=False,
         precision="bf16-mixed",
     ),
+    load,
+    DISTORTIONS,
+    SIZES,
+    classes=10,
     paper=PAPER,
     verify=verify,
 )

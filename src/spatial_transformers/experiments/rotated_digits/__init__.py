@@ -4,6 +4,7 @@
 ±90° on a canvas of 16×16. Every held-out digit is scored at 20 fixed angles.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,10 @@ import torch
 
 from spatial_transformers import InputError
 
-from .base import Experiment
-from .data.distortions import Distortion, rotated
-from .data.module import Images, Splits
-from .recipe import Recipe
+from ..data.distortion import Distortion, rotated
+from ..data.samples import InMemory
+from ..distorted import DistortedRecipe, Size, Splits, distorted
+from ..recipe import fact
 
 SIZE = 16
 SHARE = 0.75  # of the canvas: up to 1/√2 whole squares would stay inside, and digits leave corners
@@ -28,7 +29,7 @@ def load(folder: Path | None) -> Splits:
 
     pixels, labels = load_digits(return_X_y=True)  # (1797, 64) in 0 … 16
     images = torch.from_numpy(pixels / 16 * 255).round().to(torch.uint8).reshape(-1, 1, 8, 8)
-    everything = Images(images, torch.from_numpy(labels).long())
+    everything = InMemory(images, torch.from_numpy(labels).long())
     order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(0))
     return Splits(
         train=everything[order[600:]],
@@ -37,13 +38,23 @@ def load(folder: Path | None) -> Splits:
     )
 
 
-EXPERIMENT = Experiment(
+SIZES = {"cnn": {SIZE: Size(40_000, SIZE)}, "fcn": {SIZE: Size(40_000, SIZE)}}
+DISTORTIONS = {"R": Distortion(SIZE, partial(rotated, share=SHARE))}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DigitsRecipe(DistortedRecipe):
+    """How a classifier of rotated digits is trained."""
+
+    distortion: str = fact("R", "of the images, by the paper's name", (*DISTORTIONS,))
+
+
+EXPERIMENT = distorted(
+    DigitsRecipe(experiment="rotated-digits", epochs=60, batch_size=64),
+    load,
+    DISTORTIONS,
+    SIZES,
     classes=10,
-    budget={"cnn": {SIZE: 40_000}, "fcn": {SIZE: 40_000}},
-    view={"cnn": {SIZE: SIZE}, "fcn": {SIZE: SIZE}},
-    distortions={"R": Distortion(SIZE, partial(rotated, share=SHARE))},
     repeats=20,
-    load=load,
-    defaults=Recipe("rotated-digits", "R", epochs=60, batch_size=64),
     threads=1,
 )

@@ -1,39 +1,50 @@
-"""Training of a classifier behind a spatial transformer, as a Lightning module."""
+"""Training of a network on its task, as a Lightning module."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
-from .networks import Network
+from spatial_transformers import InputError, SpatialTransformer
+
+from .base import Network
 from .pose import summarise
 from .recipe import Recipe
+from .task import Task
 
 _FRAMES = {round(1.25**k) for k in range(80)}  # steps after which poses are kept, to 5 · 10^7
 
 
-class Classifier(LightningModule):
-    """Cross-entropy, AdamW and a one-cycle schedule.
+class Learner(LightningModule):
+    """AdamW and a one-cycle schedule.
 
-    The localisation network has its own learning rate and gradient clipping, since a few large
-    steps of its are enough to lose the image for good, and no weight decay, which would draw θ to
-    a constant. Every process scores all images, and finds the same.
+    Localisation networks have their own learning rate and gradient clipping, since a few large
+    steps of theirs are enough to lose the image for good, and no weight decay, which would draw θ
+    to a constant. Every process scores all samples, and finds the same.
+
+    Args:
+        network: returns its output and θ, or None; see `Experiment`.
+        task: what it learns.
+        recipe: how.
+        shown: inputs whose θ is kept during training.
+
     """
 
-    def __init__(self, network: Network, recipe: Recipe, shown: Tensor | None = None):
+    def __init__(self, network: Network, task: Task, recipe: Recipe, shown: Tensor | None = None):
         super().__init__()
         self.network = network
+        self.task = task
         self.recipe = recipe
-        self.shown = shown  # images whose θ is kept during training
+        self.shown = shown
         self.poses: dict[int, Tensor] = {}  # by the number of steps
-        self._wrong: list[Tensor] = []
+        self._scores: list[Any] = []
         self._thetas: list[Tensor] = []
-        self.theta = torch.empty(0)  # of the images scored last
-        self.errors: list[float] = []  # % of the validation images, after each epoch
-        self.test_error = float("nan")  # %
+        self.theta = torch.empty(0)  # of the samples scored last
+        self.validation: dict[str, list[float]] = {m.key: [] for m in task.metrics}  # by epoch
+        self.test: dict[str, float] = {}
         self.seconds = 0.0  # of training, interruptions taken out
         self._started = 0.0
 
@@ -43,9 +54,9 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        images, labels = batch
-        logits = self.network(images.to(self.dtype))[0].to(self.dtype)  # autocast gives fewer bits
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        inputs, target = batch
+        output, theta = self.network(inputs.to(self.dtype))
+        loss = self.task.loss(output.to(self.dtype), theta, target)  # autocast gives fewer bits
         self.log("loss", loss, prog_bar=True)
         return loss
 
@@ -69,7 +80,8 @@ class Classifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log what the transformer does, so that a collapse shows early."""
-        self.errors.append(self._summarise("val_error"))
+        for key, value in self._summarise("val").items():
+            self.validation[key].append(value)
         summary = self.theta_summary()
         for name, value in summary.items():
             self.log_dict({f"theta/{name}, {part}": number for part, number in value.items()})
@@ -82,8 +94,8 @@ class Classifier(LightningModule):
         return {} if transformer is None else summarise(transformer.transformation, self.theta)
 
     def on_test_epoch_end(self) -> None:
-        """Keep the error for the run's metrics."""
-        self.test_error = self._summarise("test_error")
+        """Keep the numbers for the run's metrics."""
+        self.test = self._summarise("test")
 
     def on_train_end(self) -> None:
         """Read the clock, and keep the last θ."""
@@ -93,28 +105,41 @@ class Classifier(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what a continued run needs to tell its whole story."""
         seconds = time.monotonic() - self._started
-        checkpoint["story"] = {"errors": self.errors, "seconds": seconds, "poses": self.poses}
+        story = {"validation": self.validation, "seconds": seconds, "poses": self.poses}
+        checkpoint["story"] = story
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the story."""
-        self.errors = list(checkpoint["story"]["errors"])
-        self.seconds = checkpoint["story"]["seconds"]
-        self.poses = dict(checkpoint["story"]["poses"])
+        """Take up the story.
+
+        Raises:
+            InputError: if it was begun by a version that tells another one.
+
+        """
+        story = checkpoint["story"]
+        if "validation" not in story:
+            raise InputError(
+                "last.ckpt: this run was begun by an earlier version; finish it with that one, or "
+                "delete the folder and train again"
+            )
+        self.validation = {key: list(values) for key, values in story["validation"].items()}
+        self.seconds = story["seconds"]
+        self.poses = dict(story["poses"])
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip the localisation network's gradient."""
-        if self.network.transformer is not None:
-            localisation = self.network.transformer.localisation.parameters()
-            torch.nn.utils.clip_grad_norm_(localisation, self.recipe.localisation_clip)
+        """Clip the localisation networks' gradient."""
+        parameters = _once(p for t in self._transformers() for p in t.localisation.parameters())
+        torch.nn.utils.clip_grad_norm_(parameters, self.recipe.localisation_clip)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a group per learning rate, and its schedule."""
         recipe = self.recipe
-        groups = [{"params": list(self.network.classifier.parameters()), "lr": recipe.lr}]
-        if self.network.transformer is not None:
-            parameters = list(self.network.transformer.parameters())
+        aligning = _once(p for t in self._transformers() for p in t.parameters())
+        theirs = {id(p) for p in aligning}
+        others = [p for p in self.network.parameters() if id(p) not in theirs]
+        groups = [{"params": others, "lr": recipe.lr}]
+        if aligning:
             rate = recipe.lr * recipe.localisation_lr
-            groups.append({"params": parameters, "lr": rate, "weight_decay": 0.0})
+            groups.append({"params": aligning, "lr": rate, "weight_decay": 0.0})
         # a fused step unscales float16's gradients itself, after they are clipped
         fused = recipe.precision != "16-mixed"
         optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=fused)
@@ -128,28 +153,39 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
+    def _transformers(self) -> list[SpatialTransformer]:
+        return [m for m in self.network.modules() if isinstance(m, SpatialTransformer)]
+
     @torch.no_grad()
     def _keep_poses(self) -> None:
-        """Keep θ of the images that are shown, as the network would predict it now."""
+        """Keep θ of the inputs that are shown, as the network would predict it now."""
         if self.shown is not None and self.network.transformer is not None:
             self.network.eval()  # batches in training would count for its statistics
             shown = self.shown.to(self.device).to(self.dtype)
-            self.poses[self.global_step] = self.network.transformer.localisation(shown).cpu()
+            self.poses[self.global_step] = self.network(shown)[1].cpu()
             self.network.train()
 
     def _score(self, batch: tuple[Tensor, Tensor]) -> None:
-        images, labels = batch
-        logits, theta = self.network(images.to(self.dtype))
-        self._wrong.append(logits.argmax(1) != labels)
+        inputs, target = batch
+        output, theta = self.network(inputs.to(self.dtype))
+        self._scores.append(self.task.scores(output, theta, target))
         if theta is not None:
             self._thetas.append(theta.cpu())
 
-    def _summarise(self, name: str) -> float:
-        """Log and return the error in percent, and keep θ."""
-        error = 100 * torch.cat(self._wrong).double().mean().item()
-        self.log(name, error, prog_bar=True, sync_dist=True)
-        self._wrong.clear()
+    def _summarise(self, when: str) -> dict[str, float]:
+        """Log and return the metrics, and keep θ."""
+        found = {}
+        for metric in self.task.metrics:
+            scores = torch.cat([scores[metric.key] for scores in self._scores])
+            found[metric.key] = metric.total(scores)
+            self.log(f"{when}_{metric.key}", found[metric.key], prog_bar=True, sync_dist=True)
+        self._scores.clear()
         if self._thetas:
             self.theta = torch.cat(self._thetas)
         self._thetas.clear()
-        return error
+        return found
+
+
+def _once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Leave out parameters that came before, as those of a shared localisation network."""
+    return list({id(p): p for p in parameters}.values())

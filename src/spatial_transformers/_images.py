@@ -1,4 +1,4 @@
-"""PNG and JPEG files as float images, and back: what `stn warp` reads and writes."""
+"""PNG and JPEG files as float images, and back, for commands; it needs Pillow."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,8 +8,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from .. import InputError
-from .._files import whole
+from ._files import whole
+from ._types import InputError
 
 Image.MAX_IMAGE_PIXELS = 1 << 26
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

@@ -1,0 +1,125 @@
+"""Classification of images under random distortions: what several experiments are made of."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from .base import Cell, Experiment
+from .data.distortion import Distortion
+from .data.draws import Draws
+from .data.samples import Data, InMemory
+from .networks import MODELS, Classifier, build, plain
+from .recipe import NOT_NEGATIVE, SHARE, Recipe, fact
+from .task import Classification
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistortedRecipe(Recipe):
+    """How a classifier of distorted images is trained."""
+
+    distortion: str = fact("R", "of the images, by the paper's name")
+    model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
+    label_smoothing: float = fact(
+        0.0, "share of every label that is spread over all classes", SHARE
+    )
+    jitter: float = fact(
+        0.0, "strength of random bends of the training images, at first", NOT_NEGATIVE
+    )
+
+
+class Splits(NamedTuple):
+    """Images (N, 1, H, W) in uint8 with their labels (N,)."""
+
+    train: InMemory
+    validation: InMemory
+    test: InMemory
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the networks for one canvas are.
+
+    Args:
+        budget: parameters of every network, at most.
+        view: height and width in pixels of what a spatial transformer gives to the classifier.
+
+    """
+
+    budget: int
+    view: int
+
+
+def distorted(
+    recipe: DistortedRecipe,
+    load: Callable[[Path | None], Splits],
+    distortions: Mapping[str, Distortion],
+    sizes: Mapping[str, Mapping[int, Size]],
+    *,
+    classes: int,
+    repeats: int = 1,
+    paper: Mapping[str, Mapping[str, float]] | None = None,
+    threads: int | None = None,
+    verify: Callable[[Path], None] | None = None,
+) -> Experiment:
+    """Return an experiment.
+
+    Args:
+        recipe: see `Experiment`, as `threads` and `verify`.
+        load: reads the images from a folder, or without one from what ships with a package.
+        distortions: of the images, by the names that the recipe allows.
+        sizes: of the networks, by their kind (`cnn`, `fcn`) and the canvas.
+        classes: how many there are.
+        repeats: fixed distortions scored per test image.
+        paper: the paper's test errors in percent, by row (model and transformation, as
+            `st-cnn/affine` or `cnn`) and column (distortion), in the order to reproduce them.
+        threads: see above.
+        verify: see above.
+
+    """
+
+    def data(recipe: DistortedRecipe, folder: Path | None) -> Data:
+        distortion = distortions[recipe.distortion]
+
+        def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
+            return distortion(inputs.float() / 255, draws, samples.inputs, recipe.jitter * strength)
+
+        return Data(*load(folder), prepare=prepare, place=distortion.place, repeats=repeats)
+
+    def network(recipe: DistortedRecipe) -> Classifier:
+        canvas = distortions[recipe.distortion].size
+        size = sizes[plain(recipe.model)][canvas]
+        return build(
+            recipe.model,
+            recipe.transformation,
+            size=canvas,
+            view=size.view,
+            classes=classes,
+            budget=size.budget,
+        )
+
+    def shape(recipe: DistortedRecipe) -> tuple[int, ...]:
+        return (1, *2 * (distortions[recipe.distortion].size,))
+
+    return Experiment(
+        recipe,
+        data=data,
+        network=network,
+        task=lambda recipe: Classification(classes, recipe.label_smoothing),
+        shape=shape,
+        cells=lambda recipe: list(_cells(recipe, paper or {})),
+        threads=threads,
+        verify=verify,
+    )
+
+
+def _cells(recipe: DistortedRecipe, paper: Mapping[str, Mapping[str, float]]) -> Iterable[Cell]:
+    for row, errors in paper.items():
+        model, _, transformation = row.partition("/")
+        named = {"transformation": transformation} if transformation else {}
+        for distortion, error in errors.items():
+            changed = replace(recipe, distortion=distortion, model=model, **named)
+            baseline = plain(model) if plain(model) != model else None
+            yield Cell(distortion, row, changed, error, baseline)

@@ -1,0 +1,80 @@
+"""Lightning's Trainer as runs need it: quiet, with whole checkpoints, on few threads."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import CDLL
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+
+from spatial_transformers import InputError
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
+_LARGEST_KEPT = 1 << 30  # bytes
+
+
+def checkpoints(out: Path) -> ModelCheckpoint:
+    """Return what keeps `last.ckpt` in the folder `out`, anew after each epoch."""
+    return ModelCheckpoint(
+        out, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
+    )
+
+
+class _Progress(TQDMProgressBar):
+    """Lightning's bar without its version number, which a run's folder does not have."""
+
+    def get_metrics(self, trainer: Trainer, pl_module: Any) -> dict[str, Any]:
+        metrics = super().get_metrics(trainer, pl_module)
+        return {name: value for name, value in metrics.items() if name != "v_num"}
+
+
+def trainer(**options: Any) -> Trainer:
+    """Return a Trainer that leaves only the progress bar on the screen."""
+    for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
+    callbacks = options.pop("callbacks", [])
+    if options.get("enable_progress_bar", True):
+        callbacks = [*callbacks, _Progress(refresh_rate=20)]
+    try:
+        return Trainer(callbacks=callbacks, **(quiet | options))
+    except MisconfigurationException as error:
+        raise InputError(f"Lightning cannot run with these options: {error}") from error
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what a step of training frees: to give it back and take it again costs half.
+
+    Other C libraries are left as they are.
+    """
+    mallopt = getattr(CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for option in (_MMAP_THRESHOLD, _TRIM_THRESHOLD):
+            mallopt(option, _LARGEST_KEPT)
+
+
+@contextmanager
+def surroundings(limit: int | None) -> Iterator[None]:
+    """Limit threads; silence Lightning on what is meant here, and on its own use of torch."""
+    _keep_freed_memory()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, limit or threads))
+    with warnings.catch_warnings():
+        for message in (
+            ".*does not have many workers",  # the data are in memory
+            ".*smaller than the logging interval",  # in tiny data sets
+            ".*exists and is not empty",  # the run's folder, when it continues
+            ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
+        ):
+            warnings.filterwarnings("ignore", message)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

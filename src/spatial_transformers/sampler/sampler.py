@@ -321,9 +321,9 @@ def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | Non
     phi = spec.kernel.check_phi(max(image.shape[0], target.batch), spec.ndim)
     with without_autocast(image.device):
         if options.gradient == "exact" or surrounding == "export" or not image.is_floating_point():
-            return _formatted(backend.run(spec, image, target, fill, phi), image)
+            return _formatted(backend.run(spec, image, target, fill, phi), image, surrounding)
         values = backend.run(spec, image, target.detached(), fill, phi)
-        return _formatted(with_slopes(spec, values, image, target, fill), image)
+        return _formatted(with_slopes(spec, values, image, target, fill), image, surrounding)
 
 
 def _facts(image: Tensor, surrounding: Context) -> tuple[Any, ...]:
@@ -352,10 +352,12 @@ def _resolved(
     return spec, dispatch.select(spec, options.backend, backends)
 
 
-def _formatted(values: Tensor, image: Tensor) -> Tensor:
+def _formatted(values: Tensor, image: Tensor, surrounding: Context) -> Tensor:
     """Return the values in channels-last format if the image is in it, and in no other."""
+    if surrounding in ("export", "transform") or image.is_contiguous():
+        return values
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(image.ndim)
-    if last is None or context() in ("export", "transform") or image.is_contiguous():
+    if last is None:
         return values
     return (
         values.contiguous(memory_format=last) if image.is_contiguous(memory_format=last) else values

@@ -92,7 +92,7 @@ class Affine(Homogeneous):
         """Return θ as a matrix."""
         values = self.values(theta)
         if self._is_matrix:
-            return values.unflatten(-1, (self.ndim, self.ndim + 1))
+            return values.reshape(values.shape[0], self.ndim, self.ndim + 1)
         return from_parts(values, self.ndim)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:

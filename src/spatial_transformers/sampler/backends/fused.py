@@ -188,7 +188,8 @@ class Fused(Backend):
             backward=partial(_backward, self, plan),
             reference=reference,
         )
-        return run(operator, image, coordinates, functions, fill).to(dtype)
+        values = run(operator, image, coordinates, functions, fill)
+        return values if values.dtype == dtype else values.to(dtype)
 
 
 def _backward(
@@ -196,9 +197,10 @@ def _backward(
 ) -> Gradients:
     """Return the gradients in the dtypes of the tensors."""
     grads = backend.backward(plan, grad, needed, *tensors)  # pyright: ignore[reportArgumentType]
+    pairs = zip(grads, tensors, strict=True)
     return tuple(
-        None if g is None or t is None else g.to(t.dtype)
-        for g, t in zip(grads, tensors, strict=True)
+        None if g is None or t is None else g if g.dtype == t.dtype else g.to(t.dtype)
+        for g, t in pairs
     )
 
 

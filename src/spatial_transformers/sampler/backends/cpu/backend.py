@@ -115,7 +115,7 @@ class Cpu(Fused):
         facts = _facts(plan, self.isa, image.dtype, image.shape, coordinates.shape, count, last)
         packed = [None if t is None else t.contiguous() for t in inputs[1:]]
         given = (image, *packed, *outputs, *[None] * (6 - len(outputs)))
-        addresses = [_address(t) for t in given]
+        addresses = [0 if t is None else _address(t) for t in given]
         library = self._library
         assert library is not None, self.missing
         call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
@@ -124,9 +124,7 @@ class Cpu(Fused):
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
 
 
-def _address(tensor: Tensor | None) -> int:
-    if tensor is None:
-        return 0
+def _address(tensor: Tensor) -> int:
     address = tensor.data_ptr()
     if address == 0 and tensor.numel():
         raise RuntimeError("the cpu backend was given tensors without memory, such as fake ones")

@@ -92,7 +92,7 @@ def _enter(contender: Contender, which: str, inputs: Inputs, device: torch.devic
 def _verify(
     name: str, margin: int, entry: _Entry, entries: Mapping[str, _Entry], inputs: Inputs
 ) -> None:
-    """Compare with whom a contender must equal, which came before it."""
+    """Compare a contender with the one that it must equal, which came before it."""
     contender = entry.contender
     if not entries or contender.equal_to is None:
         return

@@ -80,8 +80,8 @@ class Grouped(FreeForm):
     def num_parameters(self):
         return 10
 
-    def values(self, theta):
-        return super().values(theta).repeat_interleave(24, 1)
+    def _values(self, theta):
+        return super()._values(theta).repeat_interleave(24, 1)
 
 
 FAMILIES = (

@@ -22,8 +22,8 @@ class Bend(Linear):
     def describe(self, theta):
         return dict(zip(self.entries, self.values(theta).unbind(-1), strict=True))
 
-    def matrix(self, theta):
-        shear, bend = self.values(theta).unbind(-1)
+    def _matrix(self, values):
+        shear, bend = values.unbind(-1)
         zero, one = torch.zeros_like(shear), torch.ones_like(shear)
         rows = (one, shear, zero, zero), (zero, one, zero, bend)
         return torch.stack([torch.stack(row, -1) for row in rows], 1)

@@ -171,11 +171,11 @@ def test_theta_keeps_its_precision(backend, ndim):
 class Multiplying(Affine):
     """An affine map by a matrix product, which autocast lowers."""
 
-    def _evaluate(self, theta, positions, extents, source):
+    def _evaluate(self, values, positions, extents, source):
         ones = torch.ones_like(positions[0])
         scaled = [p / e for p, e in zip(positions, extents, strict=True)]
         points = torch.stack(torch.broadcast_tensors(*scaled, ones), -1)
-        moved = points.flatten(1, -2) @ self.matrix(theta).mT
+        moved = points.flatten(1, -2) @ self._matrix(values).mT
         shape = (*moved.shape[:1], *points.shape[1:-1], self.ndim)
         scale, centre = torch.tensor(source.scale), torch.tensor(source.centre)
         return moved.reshape(shape) * scale + centre

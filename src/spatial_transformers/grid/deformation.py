@@ -14,17 +14,17 @@ class Deformation(Transformation):
     """T_θ(x) = x + u_θ(x), with u = 0 everywhere at the identity."""
 
     @abstractmethod
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
-        """Return u_θ (N, ..., ndim) at normalised target coordinates.
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        """Return u_θ (N, ..., ndim) at normalised target coordinates, for `values(theta)`.
 
         `coordinates` has one tensor per axis, x first, broadcastable with each other and with
         (N, ...): on a lattice, each extends along its own axis only.
         """
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        displacement = self._displacement(theta, over_extents(positions, extents))
+        displacement = self._displacement(values, over_extents(positions, extents))
         return displaced(displacement, positions, extents, source)
 
 

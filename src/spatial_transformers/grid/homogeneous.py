@@ -22,10 +22,6 @@ class Homogeneous(Linear):
     """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1."""
 
     @abstractmethod
-    def matrix(self, theta: Theta) -> Matrix:
-        """Return M_θ, target to source: (N, ndim, ndim + 1), and a row more with `perspective`."""
-
-    @abstractmethod
     def _read(self, matrix: Matrix) -> Tensor:
         """Return the values of the entries of θ in a matrix of the rows that `matrix` has."""
 
@@ -67,7 +63,7 @@ class Homogeneous(Linear):
         """Map source points back to target coordinates, in closed form; NaN by singular maps."""
         theta, points = self._checked(theta, points)
         frame = normalised_frame(self.ndim)
-        inverse = invert(self.matrix(theta), None)
+        inverse = invert(self._matrix(self._values(theta)), None)
         return apply_matrix(inverse, points.unbind(-1), frame.scale, frame)
 
     def _own_rows(self, matrix: Tensor) -> Tensor:

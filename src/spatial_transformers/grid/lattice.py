@@ -50,14 +50,14 @@ class Lattice(Deformation):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how far nodes move, as a share of the source's extent."""
-        return displacement_parts(self._vectors(theta).movedim(1, -1))
+        return displacement_parts(self._vectors(self.values(theta)).movedim(1, -1))
 
     def extra_repr(self) -> str:
         """Show the lattice."""
         return f"{self.lattice}"
 
-    def _vectors(self, theta: Theta) -> Float[Tensor, "N ndim *lattice"]:
-        return self.values(theta).unflatten(1, (self.ndim, *self.lattice))
+    def _vectors(self, values: Tensor) -> Float[Tensor, "N ndim *lattice"]:
+        return values.unflatten(1, (self.ndim, *self.lattice))
 
 
 class NodeNames(Sequence[str]):

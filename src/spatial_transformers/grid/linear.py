@@ -23,7 +23,7 @@ NEAREST = 1e-6  # the smallest w in front of the camera: below, gradients in flo
 class Linear(Transformation):
     """T_θ = M_θ B: source coordinates are weighted sums of fixed functions of the target.
 
-    Derive from it for a family of your own. Say how θ fills the matrix (`matrix`), and give the
+    Derive from it for a family of your own. Say how θ fills the matrix (`_matrix`), and give the
     functions below the homogeneous coordinates in `_functions`, if there are any. A family whose B
     has none derives from `Homogeneous`, which adds the inverse, composition and `from_matrix`.
 
@@ -45,8 +45,8 @@ class Linear(Transformation):
         ...         return torch.zeros(1)
         ...     def describe(self, theta):
         ...         return {"bend (half heights)": self.values(theta)[:, 0]}
-        ...     def matrix(self, theta):
-        ...         bend = self.values(theta)[:, 0, None, None]  # (N, 1, 1)
+        ...     def _matrix(self, values):
+        ...         bend = values[:, 0, None, None]  # (N, 1, 1)
         ...         last = torch.cat((torch.zeros_like(bend), bend), 1)  # (N, 2, 1)
         ...         return torch.cat((torch.eye(2, 3).to(last).expand(len(bend), 2, 3), last), 2)
         ...     def _functions(self, coordinates):
@@ -64,9 +64,13 @@ class Linear(Transformation):
     #: Whether the matrix has a last row, w, by which coordinates are divided.
     perspective: bool = False
 
-    @abstractmethod
     def matrix(self, theta: Theta) -> Float[Tensor, "N out rows"]:
         """Return M_θ, target to source: (N, ndim, ndim + 1 + K), a row more with `perspective`."""
+        return self._matrix(self.values(theta))
+
+    @abstractmethod
+    def _matrix(self, values: Tensor) -> Float[Tensor, "N out rows"]:
+        """Return M_θ for `values(theta)`, (N, P)."""
 
     def basis(
         self,
@@ -100,9 +104,9 @@ class Linear(Transformation):
         return ()
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        matrix, functions = self.matrix(theta), ()
+        matrix, functions = self._matrix(values), ()
         further = matrix.shape[2] - self.ndim - 1
         if further:
             functions = self._functions(over_extents(positions, extents))

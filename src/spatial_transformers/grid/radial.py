@@ -50,7 +50,7 @@ class Radial(Transformation):
         """Map source points to radius and angle, in closed form, the angle's y in [-1, 1)."""
         theta, points = self._checked(theta, points)
         with without_autocast(theta.device):
-            dx, dy = (points - self.values(theta)[:, None]).unbind(-1)
+            dx, dy = (points - self._values(theta)[:, None]).unbind(-1)
             dy = dy / self.aspect
             squared = dx * dx + dy * dy
             away = squared != 0  # at the origin, roots and angles have no gradient
@@ -70,10 +70,10 @@ class Radial(Transformation):
         """Undo `_radius`; where not `away`, the radius is 0, whatever `radius` holds."""
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
         x, y = over_extents(positions, extents)
-        origin = self.values(theta).reshape(-1, 2, *[1] * (x.ndim - 1)).unbind(1)
+        origin = values.reshape(-1, 2, *[1] * (x.ndim - 1)).unbind(1)
         radius, angle = self._radius((x + 1) / 2), (y + 1) * math.pi
         ray = (radius * angle.cos(), radius * angle.sin() * self.aspect)
         axes = [

@@ -71,10 +71,11 @@ class Transformation(nn.Module, ABC):
 
     @abstractmethod
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
         """Map the target points `positions[a] / extents[a]` and give the result in `source` units.
 
+        `values` are those of `values(theta)`: θ is checked and bounded there, and nowhere below.
         `positions` has one tensor per axis, x first, broadcastable with each other and with
         (N, ...).
         """
@@ -113,14 +114,15 @@ class Transformation(nn.Module, ABC):
         instance because no target point maps there, is NaN.
         """
         theta, points = self._checked(theta, points)
+        values = self._values(theta)
         with without_autocast(theta.device):
             found = points
             with torch.no_grad():
                 for _ in range(_SEARCH_STEPS):
-                    found = self._newton_step(theta, found, points)
+                    found = self._newton_step(values, found, points)
             for _ in range(_POLISHING_STEPS):
-                found = self._newton_step(theta, found, points)
-            error = (self._map(theta, found) - points).detach().abs().amax(-1, keepdim=True)
+                found = self._newton_step(values, found, points)
+            error = (self._map(values, found) - points).detach().abs().amax(-1, keepdim=True)
             return found.where(error <= _FOUND, torch.nan)
 
     @property
@@ -131,7 +133,9 @@ class Transformation(nn.Module, ABC):
     def grid(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
         """Return T_θ(G) for a target of `size`: normalised source coordinates (N, *size, ndim)."""
         size = as_size(size, self.ndim)
-        return self._on_lattice(theta, size, align_corners, normalised_frame(self.ndim))
+        return self._on_lattice(
+            self.values(theta), size, align_corners, normalised_frame(self.ndim)
+        )
 
     def pixels(
         self, theta: Theta, size: Size, source_size: Size, *, align_corners: bool = False
@@ -141,7 +145,9 @@ class Transformation(nn.Module, ABC):
         Computed without a detour over [-1, 1], so that the identity gives exact integers.
         """
         size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
-        return self._on_lattice(theta, size, align_corners, pixel_frame(source_size, align_corners))
+        return self._on_lattice(
+            self.values(theta), size, align_corners, pixel_frame(source_size, align_corners)
+        )
 
     def spacing(
         self, theta: Theta, size: Size, source_size: Size, *, align_corners: bool = False
@@ -152,21 +158,15 @@ class Transformation(nn.Module, ABC):
         side of the centre, are mapped. A target of one pixel has a spacing, too.
         """
         size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
-        theta = self.check(theta)
-        extents, source = half_extents(size, align_corners), pixel_frame(source_size, align_corners)
-        columns = []
-        with without_autocast(theta.device):
-            for axis in range(self.ndim - 1, -1, -1):
-                edges = [n + (a == axis) for a, n in enumerate(size)]
-                positions = centred_axes(edges, dtype=theta.dtype, device=theta.device)
-                columns.append(self._evaluate(theta, positions, extents, source).diff(dim=axis + 1))
-        return torch.stack(columns, -1)
+        return self._spacing(
+            self.values(theta), size, align_corners, pixel_frame(source_size, align_corners)
+        )
 
     def transform_points(self, theta: Theta, points: Points) -> Points:
         """Map target points (N, K, ndim) to source coordinates, as the grid is mapped."""
         theta, points = self._checked(theta, points)
         with without_autocast(theta.device):
-            return self._map(theta, points)
+            return self._map(self._values(theta), points)
 
     def jacobian_determinant(
         self, theta: Theta, size: Size, *, align_corners: bool = False
@@ -178,24 +178,23 @@ class Transformation(nn.Module, ABC):
         differentiation, so it is exact, and differentiable in θ.
         """
         size = as_size(size, self.ndim)
-        theta = self.check(theta)
-        with without_autocast(theta.device):
+        values = self.values(theta)
+        with without_autocast(values.device):
             grid = regular_grid(
                 size,
                 ndim=self.ndim,
                 align_corners=align_corners,
-                dtype=theta.dtype,
-                device=theta.device,
+                dtype=values.dtype,
+                device=values.device,
             )
-            points = grid.flatten(0, -2).expand(theta.shape[0], -1, -1)
-            mapped, jacobian = self._with_jacobian(theta, points)
+            points = grid.flatten(0, -2).expand(values.shape[0], -1, -1)
+            mapped, jacobian = self._with_jacobian(values, points)
             _, determinant = adjugate(jacobian)
             return determinant.where(mapped.isfinite().all(-1), torch.nan).unflatten(1, size)
 
     def values(self, theta: Theta) -> Theta:
         """Return the entries as the map uses them: θ itself, or within its bounds."""
-        theta = self.check(theta)
-        return theta if self._squash is None else self._squash(theta)
+        return self._values(self.check(theta))
 
     def check(self, theta: Tensor) -> Tensor:
         """Return θ in float32 or better.
@@ -226,6 +225,10 @@ class Transformation(nn.Module, ABC):
         """Bound the entries; the last line of the constructor of a family that has bounds."""
         if bounds is not None:
             self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
+
+    def _values(self, theta: Tensor) -> Tensor:
+        """Return the entries as the map uses them, of a θ that is checked."""
+        return theta if self._squash is None else self._squash(theta)
 
     def _theta(self, values: Tensor) -> Tensor:
         """Return the θ of given values of the entries; refuse values out of bounds."""
@@ -261,21 +264,21 @@ class Transformation(nn.Module, ABC):
             points = points.expand(theta.shape[0], -1, -1)
         return theta, points
 
-    def _map(self, theta: Tensor, points: Tensor) -> Tensor:
+    def _map(self, values: Tensor, points: Tensor) -> Tensor:
         """Map normalised (N, K, ndim) to normalised coordinates."""
         frame = normalised_frame(self.ndim)
-        return self._evaluate(theta, points.unbind(-1), frame.scale, frame)
+        return self._evaluate(values, points.unbind(-1), frame.scale, frame)
 
-    def _with_jacobian(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _with_jacobian(self, values: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return T_θ (N, K, ndim), and ∂T_θ/∂point (N, K, ndim, ndim) with a column per axis."""
         points = points.contiguous()  # a tangent of expanded points would write on itself
         found = []
         for direction in torch.eye(self.ndim, dtype=points.dtype, device=points.device):
             along = direction.expand_as(points).contiguous()
-            found.append(torch.func.jvp(lambda p: self._map(theta, p), (points,), (along,)))
+            found.append(torch.func.jvp(lambda p: self._map(values, p), (points,), (along,)))
         return found[0][0], torch.stack([column for _, column in found], -1)
 
-    def _newton_step(self, theta: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
+    def _newton_step(self, values: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
         """Move `found` towards where the map gives `wanted`, by half an extent per axis at most.
 
         With central differences, in one evaluation: forward mode would not trace dynamic shapes.
@@ -285,7 +288,7 @@ class Transformation(nn.Module, ABC):
         shifts = torch.cat((torch.zeros_like(offsets[:1]), offsets, -offsets))
         around = (found[:, None] + shifts[:, None]).flatten(1, 2)  # (N, (1 + 2 ndim) K, ndim)
         here, *shifted = (
-            self._map(theta, around).unflatten(1, (len(shifts), found.shape[1])).unbind(1)
+            self._map(values, around).unflatten(1, (len(shifts), found.shape[1])).unbind(1)
         )
         ahead, behind = shifted[: self.ndim], shifted[self.ndim :]
         slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
@@ -297,9 +300,22 @@ class Transformation(nn.Module, ABC):
         return found + newton.where(regular[..., None], missing).clamp(-0.5, 0.5)
 
     def _on_lattice(
-        self, theta: Tensor, size: tuple[int, ...], align_corners: bool, source: Frame
+        self, values: Tensor, size: tuple[int, ...], align_corners: bool, source: Frame
     ) -> Tensor:
-        theta = self.check(theta)
-        with without_autocast(theta.device):
-            positions = centred_axes(size, dtype=theta.dtype, device=theta.device)
-            return self._evaluate(theta, positions, half_extents(size, align_corners), source)
+        """Return T_θ(G) in `source` units: (N, *size, ndim)."""
+        with without_autocast(values.device):
+            positions = centred_axes(size, dtype=values.dtype, device=values.device)
+            return self._evaluate(values, positions, half_extents(size, align_corners), source)
+
+    def _spacing(
+        self, values: Tensor, size: tuple[int, ...], align_corners: bool, source: Frame
+    ) -> Tensor:
+        """Return how far apart the edges of every pixel of the lattice are mapped."""
+        extents, columns = half_extents(size, align_corners), []
+        with without_autocast(values.device):
+            for axis in range(self.ndim - 1, -1, -1):
+                edges = [n + (a == axis) for a, n in enumerate(size)]
+                positions = centred_axes(edges, dtype=values.dtype, device=values.device)
+                mapped = self._evaluate(values, positions, extents, source)
+                columns.append(mapped.diff(dim=axis + 1))
+        return torch.stack(columns, -1)

@@ -307,11 +307,11 @@ def _mapped(
 ) -> Mapped:
     """Check an image, θ and a size, and return the target."""
     check_dimensions(image, transformation)
-    theta = transformation.check(theta)
+    values = transformation.values(theta)
     target = as_size(image.shape[2:] if size is None else size, transformation.ndim)
-    require_same_batch(image, theta, "sampling an image by theta")
-    require_same_device(image, theta, "theta")
-    return Mapped(theta, transformation, target, options.align_corners)
+    require_same_batch(image, values, "sampling an image by theta")
+    require_same_device(image, values, "theta")
+    return Mapped(values, transformation, target, options.align_corners)
 
 
 def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | None) -> Tensor:

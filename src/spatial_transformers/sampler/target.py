@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._types import InputError
 from ..grid import Transformation
-from ..grid.regular import unnormalise
+from ..grid.regular import Frame, normalised_frame, pixel_frame, unnormalise
 from .antialias import spacing
 
 Operation = Literal["sample", "warp"]
@@ -76,10 +76,10 @@ class Given(Target):
 
 @dataclass(frozen=True, eq=False)
 class Mapped(Target):
-    """T_θ(G): θ (N, P), what it means, and the size of the target."""
+    """T_θ(G): the values of θ (N, P), what they mean, and the size of the target."""
 
     operation = "warp"
-    theta: Tensor
+    values: Tensor
     transformation: Transformation
     size: tuple[int, ...]
     align_corners: bool
@@ -87,25 +87,27 @@ class Mapped(Target):
     @property
     def batch(self) -> int:
         """The batch of θ."""
-        return self.theta.shape[0]
+        return self.values.shape[0]
 
     def grid(self) -> Tensor:
         """Return T_θ(G)."""
-        return self.transformation.grid(self.theta, self.size, align_corners=self.align_corners)
+        return self._on_lattice(normalised_frame(self.transformation.ndim))
 
     def pixels(self, source: Sequence[int]) -> Tensor:
         """Return T_θ(G) in pixels, without a detour over [-1, 1]."""
-        corners = self.align_corners
-        return self.transformation.pixels(self.theta, self.size, source, align_corners=corners)
+        return self._on_lattice(pixel_frame(source, self.align_corners))
 
     def spacing(self, source: Sequence[int]) -> Tensor:
         """Return how far apart the two edges of a target pixel are mapped."""
-        corners = self.align_corners
-        return self.transformation.spacing(self.theta, self.size, source, align_corners=corners)
+        frame = pixel_frame(source, self.align_corners)
+        return self.transformation._spacing(self.values, self.size, self.align_corners, frame)
 
     def detached(self) -> "Mapped":
         """Return the target without a gradient."""
-        return replace(self, theta=self.theta.detach())
+        return replace(self, values=self.values.detach())
+
+    def _on_lattice(self, source: Frame) -> Tensor:
+        return self.transformation._on_lattice(self.values, self.size, self.align_corners, source)
 
 
 def check_image(image: Tensor) -> None:

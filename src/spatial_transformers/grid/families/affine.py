@@ -88,9 +88,8 @@ class Affine(Homogeneous):
         ones = [float(name[0] == "s") for name in self.entries]
         return torch.tensor(ones, device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return θ as a matrix."""
-        values = self.values(theta)
         if self._is_matrix:
             return values.reshape(values.shape[0], self.ndim, self.ndim + 1)
         return from_parts(values, self.ndim)

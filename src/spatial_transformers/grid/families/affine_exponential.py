@@ -65,9 +65,9 @@ class AffineExponential(Homogeneous):
         """Return the zero generator."""
         return torch.zeros(self.ndim * (self.ndim + 1), device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return exp A."""
-        generator = self.values(theta).unflatten(-1, (self.ndim, self.ndim + 1))
+        generator = values.unflatten(-1, (self.ndim, self.ndim + 1))
         last = torch.zeros_like(generator[:, :1])
         usable = (generator.abs() <= _LARGEST).all((1, 2))[:, None, None]
         # zeros before, NaN after: infinities of the exponential would turn gradients into NaN

@@ -56,9 +56,8 @@ class Attention(Homogeneous):
         ones = [float(name[0] == "s") for name in self.entries]
         return torch.tensor(ones, device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return `[s I | t]`."""
-        values = self.values(theta)
         eye = torch.eye(self.ndim, dtype=values.dtype, device=values.device)
         linear = values[:, : -self.ndim, None] * eye
         return torch.cat((linear, values[:, -self.ndim :, None]), -1)

@@ -69,17 +69,17 @@ class Compose(Transformation):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return what each describes, behind its number."""
-        split = zip(self._parts, self._split(theta), strict=True)
+        split = zip(self._parts, self._split(self.check(theta)), strict=True)
         return {
             f"{i}. {name}": value
             for i, (part, own) in enumerate(split)
             for name, value in part.describe(own).items()
         }
 
-    def values(self, theta: Theta) -> Theta:
+    def _values(self, theta: Tensor) -> Tensor:
         """Return the entries as the maps use them, each within its bounds."""
         split = zip(self._parts, self._split(theta), strict=True)
-        return torch.cat([part.values(own) for part, own in split], 1)
+        return torch.cat([part._values(own) for part, own in split], 1)
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:
         """Map source points back to target coordinates, by the inverse of each in turn."""
@@ -97,15 +97,14 @@ class Compose(Transformation):
         return list(self.transformations)  # pyright: ignore[reportReturnType]
 
     def _split(self, theta: Tensor) -> Sequence[Tensor]:
-        widths = [part.num_parameters for part in self._parts]
-        return self.check(theta).split(widths, 1)
+        return theta.split([part.num_parameters for part in self._parts], 1)
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
         """Pass points on in the units they came in, so that identities stay exact."""
         between = Frame(tuple(extents), (0.0,) * self.ndim)
-        steps = list(zip(self._parts, self._split(theta), strict=True))
+        steps = list(zip(self._parts, self._split(values), strict=True))
         missing = None  # what has no image: NaN would make the next map's gradient NaN, too
         for part, own in reversed(steps[1:]):
             mapped = part._evaluate(own, positions, extents, between)

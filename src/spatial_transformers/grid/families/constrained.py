@@ -74,17 +74,19 @@ class Constrained(Homogeneous):
         """Return the predicted entries of the identity; the others are as they are held."""
         return self.transformation.identity()[self._free]
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return the matrix of the transformation."""
-        return self.transformation.matrix(self._full(theta))
+        full = self._full(values)  # the values of free entries, but the θ of held ones
+        held = self.transformation._values(full)
+        return self.transformation._matrix(held.where(self.constants["is_held"], full))
 
-    def values(self, theta: Theta) -> Theta:
+    def _values(self, theta: Tensor) -> Tensor:
         """Return the predicted entries as the map uses them, within the transformation's bounds."""
-        return self.transformation.values(self._full(theta))[:, self._free]
+        return self.transformation._values(self._full(theta))[:, self._free]
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return what the transformation describes."""
-        return self.transformation.describe(self._full(theta))
+        return self.transformation.describe(self._full(self.check(theta)))
 
     def extra_repr(self) -> str:
         """Show the transformation and what is held."""
@@ -95,11 +97,13 @@ class Constrained(Homogeneous):
         values = self.transformation.identity().double()
         values[held] = torch.tensor(list(self.fixed.values()), dtype=torch.float64)
         theta = self.transformation._theta(values[None])
-        return Constants(held=theta[:, held], order=torch.tensor(self._free + held).argsort())
+        is_held = torch.ones(len(values), dtype=torch.bool)
+        is_held[self._free] = False
+        order = torch.tensor(self._free + held).argsort()
+        return Constants(held=theta[:, held], order=order, is_held=is_held)
 
     def _full(self, theta: Tensor) -> Tensor:
         """Return the θ of the transformation."""
-        theta = self.check(theta)
         held = self.constants["held"].to(theta).expand(theta.shape[0], -1)
         return torch.cat((theta, held), 1).index_select(1, self.constants["order"])
 

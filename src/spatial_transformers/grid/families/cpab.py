@@ -120,19 +120,19 @@ class CPAB(Flow):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how fast vertices move, as a share of the source's extent per unit of time."""
-        return displacement_parts(self._velocities(theta).movedim(1, -1), "velocity")
+        return displacement_parts(self._velocities(self.values(theta)).movedim(1, -1), "velocity")
 
     def extra_repr(self) -> str:
         """Show the cells, the border and the steps."""
         border = "" if self.zero_boundary else ", zero_boundary=False"
         return f"{self.cells}{border}, steps={self.steps}"
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Integrate in units of cells, and in steps of time."""
-        velocities = self._velocities(theta)
+        velocities = self._velocities(values)
         ends = velocities.new_tensor(self.cells[::-1])[:, None]
         units = ends / 2  # per half extent
-        batch = theta[:, 0].reshape(-1, *[1] * (coordinates[0].ndim - 1))
+        batch = values[:, 0].reshape(-1, *[1] * (coordinates[0].ndim - 1))
         points = torch.stack(torch.broadcast_tensors(batch, *coordinates)[1:], 1)
         start = (points.flatten(2) + 1) * units  # (N, ndim, K)
         pieces = self._pieces(velocities.flatten(2) * (units / self.steps))
@@ -150,9 +150,9 @@ class CPAB(Flow):
             axes[-1 - a] = range(1, self.cells[-1 - a])
         return axes
 
-    def _velocities(self, theta: Theta) -> Float[Tensor, "N ndim *vertices"]:
+    def _velocities(self, values: Tensor) -> Float[Tensor, "N ndim *vertices"]:
         """Return θ with the zeros of the border."""
-        parts = self.values(theta).split([math.prod(lattice) for lattice in self._lattices], 1)
+        parts = values.split([math.prod(lattice) for lattice in self._lattices], 1)
         components = []
         for a, (part, lattice) in enumerate(zip(parts, self._lattices, strict=True)):
             if 0 in lattice:  # an axis of one cell: no vertex moves, and ONNX has no empty shapes

@@ -51,5 +51,5 @@ class Displacement(Lattice):
         """Show the lattice and the convention of its nodes."""
         return super().extra_repr() + (", align_corners=True" if self.align_corners else "")
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
-        return evaluate(self._vectors(theta), self._axes, coordinates).movedim(1, -1)
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        return evaluate(self._vectors(values), self._axes, coordinates).movedim(1, -1)

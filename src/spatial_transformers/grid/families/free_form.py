@@ -47,5 +47,5 @@ class FreeForm(Lattice):
         super().__init__(lattice, ndim, 4)
         self._axes = [uniform(n - 3, 3) for n in reversed(self.lattice)]
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
-        return evaluate(self._vectors(theta), self._axes, coordinates).movedim(1, -1)
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        return evaluate(self._vectors(values), self._axes, coordinates).movedim(1, -1)

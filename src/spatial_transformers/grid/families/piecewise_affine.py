@@ -114,14 +114,15 @@ class PiecewiseAffine(Deformation):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how far the points move; see `displacement_parts`."""
-        return displacement_parts(self._moves(theta))
+        return displacement_parts(self._moves(self.values(theta)))
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:
         """Map source points back to target coordinates, in closed form; NaN where none is found."""
         theta, points = self._checked(theta, points)
+        values = self._values(theta)
         with without_autocast(theta.device):
-            moved = self.points.to(theta) + self._moves(theta)
-            triangle, found = self._preimage(theta, moved, points)
+            moved = self.points.to(theta) + self._moves(values)
+            triangle, found = self._preimage(values, moved, points)
             mapped, _ = self._back(moved, points, triangle)
             return mapped.where(found[..., None], torch.nan)
 
@@ -131,19 +132,19 @@ class PiecewiseAffine(Deformation):
         self.to(self.points.device)
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
-        mapped = super()._evaluate(theta, positions, extents, source)
+        mapped = super()._evaluate(values, positions, extents, source)
         if self.outside == "nearest":
             return mapped
         return mapped.where(~mapped.isnan(), torch.nan)  # without a slope, too
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Return Σ λ_i d_i, with λ the barycentric coordinates of a point in its triangle."""
         x, y = coordinates
         triangle, inside = self.mesh.locate(x, y, nearest=self.outside == "nearest")
         corners = self.mesh.triangles[triangle]  # (1 or N, ..., 3)
-        moves, weights = self._moves(theta), self.mesh.weights(triangle, x, y)
+        moves, weights = self._moves(values), self.mesh.weights(triangle, x, y)
         parts = [
             weight[..., None] * _take(moves, corner)
             for weight, corner in zip(weights, corners.unbind(-1), strict=True)
@@ -164,22 +165,22 @@ class PiecewiseAffine(Deformation):
         """The target points, in float64."""
         return self.mesh.points
 
-    def _moves(self, theta: Tensor) -> Tensor:
+    def _moves(self, values: Tensor) -> Tensor:
         """Return the displacement of every point (N, V, 2)."""
-        values = self.values(theta).unflatten(1, (-1, 2))
-        return values - self.points.to(values) if self.parameters_are == "positions" else values
+        moves = values.unflatten(1, (-1, 2))
+        return moves - self.points.to(moves) if self.parameters_are == "positions" else moves
 
-    def _preimage(self, theta: Tensor, moved: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+    def _preimage(self, values: Tensor, moved: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
         """Return the triangle (N, K) whose inverse affine map holds, and whether there is one.
 
         Every triangle proposes a target point; those that the map really sends to the given point
         remain, so points inside and outside follow the same rule as the map itself.
         """
         with torch.no_grad():
-            triangles = torch.arange(len(self.mesh.triangles), device=theta.device)
+            triangles = torch.arange(len(self.mesh.triangles), device=values.device)
             asked = points[:, None].expand(-1, len(triangles), -1, -1)  # (N, T, K, 2)
             proposed, weights = self._back(moved, asked, triangles[None, :, None])
-            mapped = self._map(theta, proposed.flatten(1, 2)).unflatten(1, proposed.shape[1:3])
+            mapped = self._map(values, proposed.flatten(1, 2)).unflatten(1, proposed.shape[1:3])
             holds = (mapped - points[:, None]).abs().amax(-1) <= _FOUND
             depth = torch.stack(weights).amin(0).where(holds, -torch.inf)
             return depth.argmax(1), holds.any(1)

@@ -57,9 +57,8 @@ class Projective(Homogeneous):
         """Return the identity matrix without its last entry."""
         return torch.eye(self.ndim + 1, device="cpu", dtype=torch.float32).flatten()[:-1]
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return θ as a square matrix whose last entry is 1."""
-        values = self.values(theta)
         full = torch.cat((values, torch.ones_like(values[:, :1])), 1)
         return full.unflatten(-1, (self.ndim + 1, self.ndim + 1))
 

@@ -53,9 +53,8 @@ class Rigid(Homogeneous):
         """Return no rotation and no translation."""
         return torch.zeros(len(self.entries), device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return `[R | t]`."""
-        values = self.values(theta)
         angles, translation = values[:, : -self.ndim], values[:, -self.ndim :]
         return torch.cat((rotation_matrix(angles), translation[..., None]), -1)
 

@@ -53,9 +53,8 @@ class Similarity(Homogeneous):
         rest = len(self.entries) - 1
         return torch.tensor([1.0] + [0.0] * rest, device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return `[s R | t]`."""
-        values = self.values(theta)
         scale, angles = values[:, :1, None], values[:, 1 : -self.ndim]
         linear = scale * rotation_matrix(angles)
         return torch.cat((linear, self._shift(values)), -1)

@@ -92,9 +92,9 @@ class Structured(Linear):
         """Return the identity matrix, and no weight of the functions."""
         return torch.eye(*self._shape, device="cpu", dtype=torch.float32).flatten()
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return M_θ, target to source: (N, ndim, ndim + 1 + K), a row more with `perspective`."""
-        return self.values(theta).unflatten(-1, self._shape)
+        return values.unflatten(-1, self._shape)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return the parts of the affine rows, the perspective and the weight of the functions.

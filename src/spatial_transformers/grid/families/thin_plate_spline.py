@@ -117,14 +117,14 @@ class ThinPlateSpline(Linear):
             return self._points_as_set.float().flatten()
         return torch.zeros(self.num_parameters, device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Float[Tensor, "N ndim rows"]:
+    def _matrix(self, values: Tensor) -> Float[Tensor, "N ndim rows"]:
         """Return M_θ, target to source: (N, ndim, ndim + 1 + K)."""
-        weights = self._weights(theta)
+        weights = self._weights(values)
         return weights + torch.eye(*weights.shape[1:], dtype=weights.dtype, device=weights.device)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how far the sources of the points lie from them; see `displacement_parts`."""
-        return displacement_parts(self._moves(theta))
+        return displacement_parts(self._moves(self.values(theta)))
 
     def extra_repr(self) -> str:
         """Show dimensions, points and the options."""
@@ -137,10 +137,10 @@ class ThinPlateSpline(Linear):
         return self.parameters_are == "positions"
 
     def _evaluate(
-        self, theta: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
+        self, values: Tensor, positions: Sequence[Tensor], extents: Sequence[float], source: Frame
     ) -> Tensor:
         """Evaluate as a displacement: M_θ as a whole would lose the exact identity to rounding."""
-        displacement = self._displacement(theta, over_extents(positions, extents))
+        displacement = self._displacement(values, over_extents(positions, extents))
         return displaced(displacement, positions, extents, source)
 
     def _functions(self, coordinates: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -148,9 +148,9 @@ class ThinPlateSpline(Linear):
         squares = _squares(self._constants["points"].to(coordinates[0]), coordinates)
         return _kernel(squares, None, None).unbind(1)
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Return (M_θ - [I | 0]) B, exactly 0 where no point moves."""
-        weights = self._weights(theta)
+        weights = self._weights(values)
         shared = all(x.shape[0] == 1 and not x.requires_grad for x in coordinates)
         if shared:
             rows = times_basis(weights.flatten(0, 1), self._rows, coordinates)
@@ -160,16 +160,16 @@ class ThinPlateSpline(Linear):
             displacement = (weights @ basis.flatten(2)).unflatten(2, basis.shape[2:])
         return displacement.movedim(1, -1)
 
-    def _moves(self, theta: Tensor) -> Tensor:
+    def _moves(self, values: Tensor) -> Tensor:
         """Return the displacement of every point (N, K, ndim)."""
-        values = self.values(theta).unflatten(1, self.points.shape)
-        return values - self._constants["points"].to(values) if self._are_positions else values
+        moves = values.unflatten(1, self.points.shape)
+        return moves - self._constants["points"].to(moves) if self._are_positions else moves
 
-    def _weights(self, theta: Tensor) -> Tensor:
+    def _weights(self, values: Tensor) -> Tensor:
         """Return M_θ - [I | 0], the weights of the rows of B in the displacement."""
-        moves, solution = self._moves(theta), self._constants["solution"]
-        with without_autocast(theta.device):  # in double: weights are large, and cancel
-            weights = solution.to(theta.device) @ moves.to(solution.dtype)
+        moves, solution = self._moves(values), self._constants["solution"]
+        with without_autocast(values.device):  # in double: weights are large, and cancel
+            weights = solution.to(values.device) @ moves.to(solution.dtype)
         return weights.mT.to(moves.dtype)  # (N, ndim, rows)
 
     def _rows(self, coordinates: Sequence[Tensor], room: Tensor | None = None) -> Tensor:

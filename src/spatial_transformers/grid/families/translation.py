@@ -47,9 +47,8 @@ class Translation(Homogeneous):
         """Return no translation."""
         return torch.zeros(self.ndim, device="cpu", dtype=torch.float32)
 
-    def matrix(self, theta: Theta) -> Matrix:
+    def _matrix(self, values: Tensor) -> Matrix:
         """Return `[I | t]`."""
-        values = self.values(theta)
         eye = torch.eye(self.ndim, dtype=values.dtype, device=values.device)
         return torch.cat((eye.expand(values.shape[0], -1, -1), values[..., None]), -1)
 

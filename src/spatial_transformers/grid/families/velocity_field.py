@@ -107,7 +107,7 @@ class VelocityField(Flow, Lattice):
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how fast nodes move, as a share of the source's extent per unit of time."""
-        return displacement_parts(self._vectors(theta).movedim(1, -1), "velocity")
+        return displacement_parts(self._vectors(self.values(theta)).movedim(1, -1), "velocity")
 
     def extra_repr(self) -> str:
         """Show the lattice and how its flow is computed."""
@@ -117,13 +117,13 @@ class VelocityField(Flow, Lattice):
             f"resolution={self.resolution}"
         )
 
-    def _displacement(self, theta: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
-        flow = self._flow(self._velocities(theta))
+    def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
+        flow = self._flow(self._velocities(values))
         return evaluate(flow, self._flow_axes, coordinates).movedim(1, -1)
 
-    def _velocities(self, theta: Tensor) -> Tensor:
+    def _velocities(self, values: Tensor) -> Tensor:
         """Return the coefficients of v, with those beyond the border."""
-        vectors = self._vectors(theta)
+        vectors = self._vectors(values)
         if self.zero_boundary:
             return odd_ends(vectors, self.ndim, border=self.degree == 3)
         return vectors

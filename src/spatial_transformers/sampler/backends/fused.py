@@ -145,14 +145,14 @@ class Fused(Backend):
         return self._run(spec, _plan(spec, size, "normalised"), image, grid, None, fill)
 
     def _warp(self, spec: Spec, image: Tensor, target: Mapped, fill: Tensor | None) -> Tensor:
-        theta, transformation, size = target.theta, target.transformation, target.size
+        values, transformation, size = target.values, target.transformation, target.size
         corners, precise = spec.align_corners, image.dtype == torch.float64
-        if isinstance(transformation, Linear) and theta.dtype.itemsize >= 4 + 4 * precise:
-            matrix, functions = transformation.matrix(theta), None
+        if isinstance(transformation, Linear) and values.dtype.itemsize >= 4 + 4 * precise:
+            matrix, functions = transformation._matrix(values), None
             rows = matrix.shape[2] - spec.ndim - 1
             few = spec.context != "eager" or rows * prod(size) <= _MOST_FUNCTIONS
             if rows and few and rows <= _MOST_ROWS:
-                functions = _functions(transformation, size, corners, theta, spec.context)
+                functions = _functions(transformation, size, corners, values, spec.context)
             if not rows or functions is not None:
                 form = "perspective" if transformation.perspective else "matrix"
                 return self._run(spec, _plan(spec, size, form), image, matrix, functions, fill)
@@ -220,7 +220,7 @@ def _functions(
     transformation: Linear,
     size: tuple[int, ...],
     align_corners: bool,
-    theta: Tensor,
+    like: Tensor,
     context: Context,
 ) -> Tensor:
     """Return the rows of B below the homogeneous coordinates, (K, *size).
@@ -229,16 +229,16 @@ def _functions(
     inference mode, under compilers, and after a buffer was replaced or changed in place (but not
     through `.data`, which nobody can see).
     """
-    asked = (size, align_corners, theta.dtype, theta.device)
+    asked = (size, align_corners, like.dtype, like.device)
     made_of, learned = [*transformation.buffers()], any(True for _ in transformation.parameters())
-    keeps = context == "eager" and theta.device.type == "cpu" and not learned
+    keeps = context == "eager" and like.device.type == "cpu" and not learned
     keeps = keeps and not torch.is_inference_mode_enabled()
     keeps = keeps and not any(t.is_inference() for t in made_of)
     kept = _LAST.get(transformation) if keeps else None
     if kept is not None and kept.asked == asked and _same(kept, made_of):
         return kept.functions
     basis = transformation.basis(
-        size, align_corners=align_corners, dtype=theta.dtype, device=theta.device
+        size, align_corners=align_corners, dtype=like.dtype, device=like.device
     )
     functions = basis[transformation.ndim + 1 :]
     if keeps and functions.numel() <= _MOST_KEPT:

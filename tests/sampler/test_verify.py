@@ -6,12 +6,13 @@ from typing import ClassVar
 import pytest
 import torch
 
+from spatial_transformers.sampler import verify
 from spatial_transformers.sampler.autograd import Operator, run
 from spatial_transformers.sampler.backends.reference import Reference
 from spatial_transformers.sampler.dispatch import Spec
 from spatial_transformers.sampler.options import Options
 from spatial_transformers.sampler.target import Given
-from spatial_transformers.sampler.verify import Case, check
+from spatial_transformers.sampler.verify import Case, check, check_all, expect, unverified
 
 
 def _tensor(target):
@@ -194,3 +195,34 @@ def test_check_is_repeatable_and_names_its_case():
     assert str(case) == (
         "sample of a 2-D float64 image on cpu, mode bilinear, padding border, context eager: inside"
     )
+
+
+def test_what_is_not_verified():
+    assert unverified(Broken()) == ["it has no tolerance for float16"]
+
+    class Refusing(Broken):
+        def why_not(self, spec):
+            return ["it runs nowhere"] + ["it has no 3-D"] * (spec.ndim == 3)
+
+    assert unverified(Refusing()) == ["it runs nowhere"]
+
+
+def test_check_all_shares_what_the_reference_gives(monkeypatch):
+    """Every backend is compared with the same tensors, and none can spoil them for the next."""
+    case = _case("sample")
+    first, second = Broken(), Broken("values")
+    monkeypatch.setattr(verify, "cases", lambda backend, device: [_case("sample")])
+    found = list(check_all([second, first, second]))
+    assert [backend for backend, _, _ in found] == [second, first, second]
+    assert [lines for _, _, lines in found] == [check(b, case) for b in (second, first, second)]
+    assert found[1][2] == []
+    assert found[0][2]
+
+
+def test_check_compares_with_what_it_is_given():
+    case = _case("warp")
+    expected = expect(case)
+    name, values = expected.results[0]
+    wrong = replace(expected, results=[(name, values + 1), *expected.results[1:]])
+    assert check(Broken(), case, expected) == []
+    assert check(Broken(), case, wrong)[0].startswith("values: off by")

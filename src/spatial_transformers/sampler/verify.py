@@ -1,17 +1,20 @@
 """Verification of a backend on this machine: does it compute what the reference does.
 
 The reference writes eqs. 3 to 7 out and defines what is correct. Cases come from a backend's own
-capabilities: every option it does not refuse, in every situation below. Compared are the values,
-the vector–Jacobian products (eqs. 6 and 7) and, in float64, the gradients of those products.
+capabilities: every option that it does not refuse, in every situation below. What is compared are
+the values, the vector–Jacobian products (eqs. 6 and 7) and, in float64, the gradients of those
+products.
 
-Slopes are compared away from kinks, which rounding may cross, or exactly on them: there the sizes
-are such that no operation rounds.
+A kernel's slope jumps at its kinks, and rounding may move a point across one. Points therefore keep
+a distance from kinks, or lie exactly on them; where they lie on them, the sizes are powers of two,
+so that no operation rounds.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from typing import Literal, TypeAlias, get_args
 
@@ -32,13 +35,14 @@ Situation = Literal[
     "kinks",  # on whole and half pixels
     "identity",  # θ is the identity, at sizes that are no power of two
     "one pixel",  # along an axis of source and target
-    "one image",  # expanded for several coordinates, which alone take a gradient
-    "one grid",  # or θ: the reverse; strided tensors, a cotangent of one number
-    "outside",  # far, up to overflow
-    "not finite",  # coordinates, among others
+    "one image",  # one image for several grids or θ; only these take a gradient
+    "one grid",  # one grid or θ for several images; tensors are strided, the cotangent is expanded
+    "outside",  # some coordinates are so far outside that numbers overflow
+    "not finite",  # some coordinates are NaN or infinite
 ]
 
 Fill: TypeAlias = Tensor | None
+Inputs: TypeAlias = tuple[Tensor, Tensor, Fill, Tensor]  # image, grid or θ, fill, cotangent
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _BATCH, _CHANNELS = 3, 2
@@ -56,8 +60,18 @@ class Case:
         return f"{self.spec}: {self.situation}"
 
 
+@dataclass(frozen=True)
+class Expected:
+    """The inputs of a case, and what the reference makes of them, by name."""
+
+    inputs: Inputs
+    results: list[tuple[str, Tensor]]
+
+
 def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
-    """Yield every case that the backend says it can run; without tolerances there are none.
+    """Yield every case that the backend says it can run.
+
+    The reference has no tolerances, and therefore no cases.
 
     Example:
         >>> from spatial_transformers.sampler.backends import BACKENDS
@@ -65,20 +79,75 @@ def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
         sample of a 2-D float64 image on cpu, mode nearest, padding zeros, context eager: inside
 
     """
-    options = product(get_args(Operation), (2, 3), KERNELS, PADDING_MODES, (False, True), _DTYPES)
-    for operation, ndim, mode, padding_mode, align_corners, dtype in options:
-        asked = Options(mode, padding_mode, align_corners)
-        spec = Spec(operation, ndim, dtype, device, "eager", False, asked)
-        if dtype in backend.tolerance and not backend.why_not(spec):
+    for spec in _specs(device):
+        if spec.dtype in backend.tolerance and not backend.why_not(spec):
             for situation in get_args(Situation):
-                if (operation, situation) != ("sample", "identity"):
+                if (spec.operation, situation) != ("sample", "identity"):
                     yield Case(spec, situation)
 
 
-def check(backend: Backend, case: Case) -> list[str]:
+def unverified(backend: Backend, device: str = "cpu") -> list[str]:
+    """Return why calls on a device are not among a backend's cases.
+
+    Reasons that hold of all calls come alone: the others would add nothing to them.
+
+    Example:
+        >>> from spatial_transformers.sampler.backends import BACKENDS
+        >>> unverified(BACKENDS[0], "cuda")[0]
+        'it runs on cpu only'
+
+    """
+    reasons, specs = Counter[str](), _specs(device)
+    for spec in specs:
+        reasons.update(backend.why_not(spec))
+        if spec.dtype not in backend.tolerance:
+            reasons[f"it has no tolerance for {str(spec.dtype).removeprefix('torch.')}"] += 1
+    return [r for r, count in reasons.items() if count == len(specs)] or list(reasons)
+
+
+@cache
+def _specs(device: str) -> tuple[Spec, ...]:
+    """Return every combination of options, whether or not any backend can run it."""
+    options = [Options(*asked) for asked in product(KERNELS, PADDING_MODES, (False, True))]
+    calls = product(get_args(Operation), (2, 3), options, _DTYPES)
+    return tuple(
+        Spec(operation, ndim, dtype, device, "eager", False, asked)
+        for operation, ndim, asked, dtype in calls
+    )
+
+
+def check_all(
+    backends: Sequence[Backend], device: str = "cpu"
+) -> Iterator[tuple[Backend, Case, list[str]]]:
+    """Check backends on all their cases; yield each with its case and what `check` found.
+
+    The reference runs once per case, and serves every backend that has the case.
+    """
+    able: dict[str, tuple[Case, list[Backend]]] = {}
+    for backend in backends:
+        for case in cases(backend, device):  # by name: cases that are alike need not be equal
+            able.setdefault(str(case), (case, []))[1].append(backend)
+    for case, backends in able.values():
+        expected = expect(case)
+        for backend in backends:
+            yield backend, case, check(backend, case, expected)
+
+
+def expect(case: Case) -> Expected:
+    """Draw the inputs of a case, and run the reference on them."""
+    inputs = _inputs(case)
+    return Expected(inputs, list(_results(Reference(), case, *inputs)))
+
+
+def check(backend: Backend, case: Case, expected: Expected | None = None) -> list[str]:
     """Compare a backend with the reference: a line per disagreement, none if it agrees.
 
     Where values disagree, gradients are not asked for.
+
+    Args:
+        backend: the backend.
+        case: one of its `cases`.
+        expected: what `expect` gave for the case; without it the reference is run here.
 
     Example:
         >>> from spatial_transformers.sampler.backends import BACKENDS
@@ -86,13 +155,14 @@ def check(backend: Backend, case: Case) -> list[str]:
         []
 
     """
-    inputs = _inputs(case)
+    expected = expect(case) if expected is None else expected
+    image, _, fill, _ = expected.inputs
+    scale = max(_largest(t) for t in (image, fill) if t is not None)
     tolerance, lines = backend.tolerance[case.spec.dtype], []
-    scale = max(_largest(t) for t in (inputs[0], inputs[2]) if t is not None)
-    expected = list(_results(Reference(), case, *inputs))
     try:
-        for (name, due), found in zip(expected, _results(backend, case, *inputs), strict=True):
-            fault = _fault(found[1], due, tolerance * max(scale, _largest(due)))
+        results = _results(backend, case, *expected.inputs)
+        for (name, due), (_, found) in zip(expected.results, results, strict=True):
+            fault = _fault(found, due, tolerance * max(scale, _largest(due)))
             lines += [f"{name}: {fault}"] if fault else []
             if lines and name == "values":
                 break
@@ -142,7 +212,7 @@ def _results(
         yield from ((f"second derivative to {n}", g) for n, g in zip(leaves, second, strict=True))
 
 
-def _inputs(case: Case) -> tuple[Tensor, Tensor, Fill, Tensor]:
+def _inputs(case: Case) -> Inputs:
     """Draw image, grid or θ, fill and cotangent, the same ones every time."""
     spec, (source, target) = case.spec, _sizes(case)
     generator = Generator().manual_seed(zlib.crc32(str(case).encode()))
@@ -153,10 +223,12 @@ def _inputs(case: Case) -> tuple[Tensor, Tensor, Fill, Tensor]:
     if spec.operation == "sample":
         coordinates = Affine(spec.ndim).grid(coordinates, target, align_corners=spec.align_corners)
     wide = torch.promote_types(spec.dtype, torch.float32)
-    # at 1e30 a reflection has no digits left
+    # a reflection of 1e30 has no digits left, so that reflections get infinity in its place
     far = (torch.finfo(wide).max, torch.inf if spec.padding_mode == "reflection" else 1e30)
     numbers = {"outside": far, "not finite": (torch.nan, -torch.inf)}.get(case.situation, ())
-    for row, number in zip(coordinates, numbers, strict=False):  # the last stays as drawn
+    for row, number in zip(
+        coordinates, numbers, strict=False
+    ):  # the last row of the batch stays as drawn
         row.view(-1)[1::5] = number
     image, fill, cotangent = (t.to(spec.device, spec.dtype) for t in (image, fill, cotangent))
     coordinates = coordinates.to(spec.device, wide)

@@ -351,7 +351,8 @@ def test_large_images_and_targets_take_64_bits(width, large):
     theta = torch.empty(1, 2, 3, device="meta")
     for image, target in ((small, wide), (wide, small)):
         plan = Plan(tuple(target.shape[2:]), "bilinear", "zeros", False, "matrix")
-        assert launch._call(plan, image, theta, None, None).facts["LARGE"] == large
+        call = launch._call(plan, image, theta, None, None)
+        assert call.facts(call.tile(plan.size, 1, split=True)).large == large
 
 
 def test_large_kernels_compute_the_same(monkeypatch):

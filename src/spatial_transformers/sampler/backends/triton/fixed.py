@@ -32,20 +32,20 @@ def scale_of(largest, n, headroom, dtype: tl.constexpr, IMAGE: tl.constexpr, ONE
 
 
 @triton.jit
-def add(into, rest, own, place, value, scale, mask, IMAGE: tl.constexpr):
+def add(sums, place, value, mask, IMAGE: tl.constexpr):
     """Add values to places that many programs add to."""
     if IMAGE == "float":
-        tl.atomic_add(into + own + place, value, mask=mask, sem="relaxed")
+        tl.atomic_add(sums.into + sums.own + place, value, mask=mask, sem="relaxed")
     else:
-        value *= scale
+        value *= sums.scale
         value = tl.where(tl.abs(value) < float("inf"), value, 0)
         whole = tl.floor(value)
         if value.dtype == tl.float64:
             more = tl.floor((value - whole) * _REST + 0.5).to(tl.int64)
-            tl.atomic_add(rest + own + place, more, mask=mask, sem="relaxed")
+            tl.atomic_add(sums.rest + sums.own + place, more, mask=mask, sem="relaxed")
         else:
             whole = tl.floor(value + 0.5)
-        tl.atomic_add(into + own + place, whole.to(tl.int64), mask=mask, sem="relaxed")
+        tl.atomic_add(sums.into + sums.own + place, whole.to(tl.int64), mask=mask, sem="relaxed")
 
 
 @triton.jit(do_not_specialize=["sx", "sy", "sz", "tx", "ty", "tz", "chunks"])

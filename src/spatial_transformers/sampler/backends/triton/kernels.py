@@ -6,8 +6,7 @@ takes fill values in place of pixels outside, by mask, so that no number of a pi
 to M_θ and to the fill are summed within programs, then over programs in a fixed order; those to the
 image are added where taps are: as floats, or as whole numbers, whose sum knows no order.
 
-`TAPS` are per axis, `LAST` is channels-last format, `ONE_IMAGE` and `ONE_MAP` serve all of the
-batch.
+What a kernel is compiled for comes as `Facts`; `records.py` describes them, and the other records.
 """
 
 import triton
@@ -25,6 +24,7 @@ from .points import (
     unit_of,
     volume,
 )
+from .records import Cover, Into, Map, Sizes, Sums
 from .taps import cover_all, divided, settle_all, tap
 
 #: Arguments that kernels are compiled once for, whatever their value.
@@ -47,63 +47,60 @@ SIZES = (
 @triton.jit(do_not_specialize=SIZES)
 def forward_kernel(
     image, coordinates, functions, fill, out, channels, count, sx, sy, sz, tx, ty, tz, parts,
-    NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr,
-    FORM: tl.constexpr, FUNCTIONS: tl.constexpr, LAST: tl.constexpr, ONE_IMAGE: tl.constexpr,
-    ONE_MAP: tl.constexpr, LARGE: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
-    BLOCK: tl.constexpr,
+    facts: tl.constexpr,
 ):  # fmt: skip
     """Write V for a tile of points and a part of the channels."""
     dtype: tl.constexpr = coordinates.dtype.element_ty
-    first: tl.constexpr = -1 if TAPS == 4 else 0
-    deep: tl.constexpr = TAPS if NDIM == 3 else 1
-    nearest: tl.constexpr = first if NDIM == 3 else 0
+    taps: tl.constexpr = facts.taps
+    first: tl.constexpr = -1 if taps == 4 else 0
+    deep: tl.constexpr = taps if facts.ndim == 3 else 1
+    nearest: tl.constexpr = first if facts.ndim == 3 else 0
+    points: tl.constexpr = facts.wide * facts.high
+    step: tl.constexpr = facts.block
     source, target = (sx, sy, sz), (tx, ty, tz)
-    n, lattice, here = tile(tl.program_id(0) // parts, target, WIDE, HIGH)
+    sizes = Sizes(source, target)
+    own = tile(tl.program_id(0) // parts, target, facts)
     pixels, sources = volume(target), volume(source)
-    at = flatten(lattice[0], lattice[1], lattice[2], target, LARGE)
-    if not ONE_MAP:
-        coordinates += n * per_entry(count, pixels, NDIM, FORM)
-    if not ONE_IMAGE:
-        image += n * channels * sources
-    out += n * channels * pixels
-    point, _, alive = locate(
-        coordinates, functions, count, at, here, lattice, source, target,
-        NDIM, FORM, CORNERS, FUNCTIONS,
-    )  # fmt: skip
-    axes = settle_all(point, source, NDIM, TAPS, PADDING, CORNERS)
+    if not facts.one_map:
+        coordinates += own.n * per_entry(count, pixels, facts)
+    map = Map(coordinates, functions, count)
+    if not facts.one_image:
+        image += own.n * channels * sources
+    out += own.n * channels * pixels
+    point, _, alive = locate(map, own, sizes, facts)
+    axes = settle_all(point, source, facts)
     x, y, z = axes
     share = tl.zeros_like(point[0]) + 1
-    if PADDING == "renormalise":
-        cover_x, cover_y, cover_z = cover_all(axes, NDIM, TAPS, PADDING, CORNERS)
-        share = cover_x[0] * cover_y[0] * cover_z[0]
-    start, stop = part(tl.program_id(0) % parts, parts, channels, BLOCK)
-    for block in range(start, stop, BLOCK):
-        channel = block + tl.arange(0, BLOCK)
-        there = here[:, None] & (channel < channels)[None, :]
-        total = tl.zeros([WIDE * HIGH, BLOCK], dtype)
-        outside = tl.zeros([1, BLOCK], dtype)
-        if PADDING == "constant":
+    if facts.padding == "renormalise":
+        cover_x, cover_y, cover_z = cover_all(axes, facts)
+        share = cover_x.inside * cover_y.inside * cover_z.inside
+    start, stop = part(tl.program_id(0) % parts, parts, channels, facts)
+    for block in range(start, stop, step):
+        channel = block + tl.arange(0, step)
+        there = own.here[:, None] & (channel < channels)[None, :]
+        total = tl.zeros([points, step], dtype)
+        outside = tl.zeros([1, step], dtype)
+        if facts.padding == "constant":
             outside = tl.load(fill + channel, mask=channel < channels, other=0).to(dtype)[None, :]
         for kz in range(deep):
-            iz, inz, wz, _ = tap(z, kz + nearest, deep, PADDING, CORNERS)
-            for ky in tl.static_range(TAPS):
-                iy, iny, wy, _ = tap(y, ky + first, TAPS, PADDING, CORNERS)
-                row = tl.zeros([WIDE * HIGH, BLOCK], dtype)
-                for kx in tl.static_range(TAPS):
-                    ix, inx, wx, _ = tap(x, kx + first, TAPS, PADDING, CORNERS)
+            iz, inz, wz, _ = tap(z, kz + nearest, deep, facts)
+            for ky in tl.static_range(taps):
+                iy, iny, wy, _ = tap(y, ky + first, taps, facts)
+                row = tl.zeros([points, step], dtype)
+                for kx in tl.static_range(taps):
+                    ix, inx, wx, _ = tap(x, kx + first, taps, facts)
                     inside = (alive & inx & iny & inz)[:, None]
-                    place = elements(
-                        flatten(ix, iy, iz, source, LARGE), channel, channels, sources, LAST
-                    )
+                    pixel = flatten(ix, iy, iz, source, facts.large)
+                    place = elements(pixel, channel, channels, sources, facts.last)
                     value = tl.load(image + place, mask=inside & there, other=0).to(dtype)
-                    if PADDING == "constant":
+                    if facts.padding == "constant":
                         value = tl.where(inside, value, outside)
                     row += value * wx[:, None]
                 total += row * (wy * wz)[:, None]
-        if PADDING == "renormalise":
+        if facts.padding == "renormalise":
             total = divided(total, share[:, None])
         total = tl.where(alive[:, None], total, outside)
-        place = elements(at, channel, channels, pixels, LAST)
+        place = elements(own.at, channel, channels, pixels, facts.last)
         tl.store(out + place, total.to(out.dtype.element_ty), mask=there)
 
 
@@ -111,152 +108,147 @@ def forward_kernel(
 def backward_kernel(
     image, coordinates, functions, fill, grad, to_image, to_image_rest, to_points, to_rows, sums,
     fill_sums, largest, headroom, channels, count, sx, sy, sz, tx, ty, tz, parts,
-    NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr,
-    FORM: tl.constexpr, FUNCTIONS: tl.constexpr, LAST: tl.constexpr, ONE_IMAGE: tl.constexpr,
-    ONE_MAP: tl.constexpr, LARGE: tl.constexpr, WIDE: tl.constexpr, HIGH: tl.constexpr,
-    BLOCK: tl.constexpr, IMAGE: tl.constexpr, COORDINATES: tl.constexpr, ROWS: tl.constexpr,
-    FILL: tl.constexpr,
+    facts: tl.constexpr,
 ):  # fmt: skip
-    """Write or add the gradients of a tile of points and a part of the channels.
-
-    `IMAGE` is "none", or how its gradient is added: "float", or "fixed" in whole numbers.
-    """
+    """Write or add the gradients of a tile of points and a part of the channels."""
     dtype: tl.constexpr = coordinates.dtype.element_ty
-    first: tl.constexpr = -1 if TAPS == 4 else 0
-    deep: tl.constexpr = TAPS if NDIM == 3 else 1
-    nearest: tl.constexpr = first if NDIM == 3 else 0
+    taps: tl.constexpr = facts.taps
+    first: tl.constexpr = -1 if taps == 4 else 0
+    deep: tl.constexpr = taps if facts.ndim == 3 else 1
+    nearest: tl.constexpr = first if facts.ndim == 3 else 0
+    points: tl.constexpr = facts.wide * facts.high
+    step: tl.constexpr = facts.block
+    adding: tl.constexpr = facts.image
     source, target = (sx, sy, sz), (tx, ty, tz)
-    n, lattice, here = tile(tl.program_id(0) // parts, target, WIDE, HIGH)
+    sizes = Sizes(source, target)
+    own = tile(tl.program_id(0) // parts, target, facts)
     pixels, sources = volume(target), volume(source)
-    at = flatten(lattice[0], lattice[1], lattice[2], target, LARGE)
-    if not ONE_MAP:
-        coordinates += n * per_entry(count, pixels, NDIM, FORM)
-    scale = scale_of(largest, n, headroom, dtype, IMAGE, ONE_IMAGE)
-    own = n * 0 if ONE_IMAGE else n * channels * sources
-    point, w, alive = locate(
-        coordinates, functions, count, at, here, lattice, source, target,
-        NDIM, FORM, CORNERS, FUNCTIONS,
-    )  # fmt: skip
-    axes = settle_all(point, source, NDIM, TAPS, PADDING, CORNERS)
+    if not facts.one_map:
+        coordinates += own.n * per_entry(count, pixels, facts)
+    map = Map(coordinates, functions, count)
+    scale = scale_of(largest, own.n, headroom, dtype, adding, facts.one_image)
+    begin = own.n * 0 if facts.one_image else own.n * channels * sources
+    image_sums = Sums(to_image, to_image_rest, begin, scale)
+    point, w, alive = locate(map, own, sizes, facts)
+    axes = settle_all(point, source, facts)
     x, y, z = axes
     one = tl.zeros_like(point[0]) + 1
-    covers, share = ((one, one, one), (one, one, one), (one, one, one)), one
-    if FILL or PADDING == "renormalise":
-        covers = cover_all(axes, NDIM, TAPS, PADDING, CORNERS)
-        share = covers[0][0] * covers[1][0] * covers[2][0]
-    gx = tl.zeros([WIDE * HIGH, BLOCK], dtype)
+    cover = Cover(one, one, one)
+    covers, share = (cover, cover, cover), one
+    if facts.fill or facts.padding == "renormalise":
+        covers = cover_all(axes, facts)
+        share = covers[0].inside * covers[1].inside * covers[2].inside
+    gx = tl.zeros([points, step], dtype)
     gy, gz, gv = gx, gx, gx
     living = alive.to(tl.int32)[:, None] > 0
-    start, stop = part(tl.program_id(0) % parts, parts, channels, BLOCK)
-    for block in range(start, stop, BLOCK):
-        channel = block + tl.arange(0, BLOCK)
-        there = here[:, None] & (channel < channels)[None, :]
-        place = elements(at, channel, channels, pixels, LAST)
-        g = tl.load(grad + n * channels * pixels + place, mask=there, other=0).to(dtype)
-        if FILL:
-            lost = tl.where(alive, covers[0][2] * covers[1][2] * covers[2][2] - share, 1)
+    start, stop = part(tl.program_id(0) % parts, parts, channels, facts)
+    for block in range(start, stop, step):
+        channel = block + tl.arange(0, step)
+        there = own.here[:, None] & (channel < channels)[None, :]
+        place = elements(own.at, channel, channels, pixels, facts.last)
+        g = tl.load(grad + own.n * channels * pixels + place, mask=there, other=0).to(dtype)
+        if facts.fill:
+            whole = covers[0].whole * covers[1].whole * covers[2].whole
+            lost = tl.where(alive, whole - share, 1)
             column = channel * (tl.num_programs(0).to(tl.int64) // parts)
             column += tl.program_id(0) // parts
             tl.store(fill_sums + column, tl.sum(g * lost[:, None], 0), mask=channel < channels)
         g = tl.where(living, g, 0)
-        if PADDING == "renormalise":
+        if facts.padding == "renormalise":
             g = divided(g, share[:, None])
-        outside = tl.zeros([1, BLOCK], dtype)
-        if PADDING == "constant":
+        outside = tl.zeros([1, step], dtype)
+        if facts.padding == "constant":
             outside = tl.load(fill + channel, mask=channel < channels, other=0).to(dtype)[None, :]
         for kz in range(deep):
-            iz, inz, wz, dz = tap(z, kz + nearest, deep, PADDING, CORNERS)
-            for ky in tl.static_range(TAPS):
-                iy, iny, wy, dy = tap(y, ky + first, TAPS, PADDING, CORNERS)
-                row = tl.zeros([WIDE * HIGH, BLOCK], dtype)
+            iz, inz, wz, dz = tap(z, kz + nearest, deep, facts)
+            for ky in tl.static_range(taps):
+                iy, iny, wy, dy = tap(y, ky + first, taps, facts)
+                row = tl.zeros([points, step], dtype)
                 slope = row
-                for kx in tl.static_range(TAPS):
-                    ix, inx, wx, dx = tap(x, kx + first, TAPS, PADDING, CORNERS)
+                for kx in tl.static_range(taps):
+                    ix, inx, wx, dx = tap(x, kx + first, taps, facts)
                     inside = living & (inx & iny & inz)[:, None]
-                    place = elements(
-                        flatten(ix, iy, iz, source, LARGE), channel, channels, sources, LAST
-                    )
-                    if COORDINATES:
-                        value = tl.load(image + own + place, mask=inside & there, other=0).to(dtype)
-                        if PADDING == "constant":
+                    pixel = flatten(ix, iy, iz, source, facts.large)
+                    place = elements(pixel, channel, channels, sources, facts.last)
+                    if facts.coordinates:
+                        value = tl.load(image + begin + place, mask=inside & there, other=0)
+                        value = value.to(dtype)
+                        if facts.padding == "constant":
                             value = tl.where(inside, value, outside)
                         row += value * wx[:, None]
                         slope += value * dx[:, None]
-                    if IMAGE != "none":
+                    if adding != "none":
                         value, mask = g * (wx * wy * wz)[:, None], inside & there
-                        add(to_image, to_image_rest, own, place, value, scale, mask, IMAGE)
-                if COORDINATES:
+                        add(image_sums, place, value, mask, adding)
+                if facts.coordinates:
                     gx += g * slope * (wy * wz)[:, None]
                     gy += g * row * (dy * wz)[:, None]
-                    if NDIM == 3:
+                    if facts.ndim == 3:
                         gz += g * row * (wy * dz)[:, None]
-                    if PADDING == "renormalise":
+                    if facts.padding == "renormalise":
                         gv += g * row * (wy * wz)[:, None]
-    if COORDINATES:
-        slopes = _slopes(gx, gy, gz, gv, covers, share, NDIM, PADDING)
-        slopes = slopes[0] * x[3], slopes[1] * y[3], slopes[2] * z[3]
-        pull_back(
-            slopes, point, w, n, functions, count, at, here, lattice, source, target,
-            to_points, to_rows, sums, NDIM, FORM, CORNERS, FUNCTIONS, ROWS,
-        )  # fmt: skip
+    if facts.coordinates:
+        slopes = _slopes((gx, gy, gz, gv), covers, share, facts)
+        slopes = slopes[0] * x.slope, slopes[1] * y.slope, slopes[2] * z.slope
+        into = Into(to_points, to_rows, sums)
+        pull_back(slopes, point, w, map, own, sizes, into, facts)
 
 
 @triton.jit
-def _slopes(gx, gy, gz, gv, covers, share, NDIM: tl.constexpr, PADDING: tl.constexpr):
+def _slopes(sums, covers, share, facts: tl.constexpr):
     """Sum slopes over channels; with `renormalise`, the share of weights inside has its own."""
+    gx, gy, gz, gv = sums
     a, b, c = tl.sum(gx, 1), tl.sum(gy, 1), tl.zeros_like(share)
-    if NDIM == 3:
+    if facts.ndim == 3:
         c = tl.sum(gz, 1)
-    if PADDING == "renormalise":
+    if facts.padding == "renormalise":
         v, cx, cy, cz = divided(tl.sum(gv, 1), share), covers[0], covers[1], covers[2]
-        a -= v * cx[1] * cy[0] * cz[0]
-        b -= v * cx[0] * cy[1] * cz[0]
-        c -= v * cx[0] * cy[0] * cz[1]
+        a -= v * cx.slopes * cy.inside * cz.inside
+        b -= v * cx.inside * cy.slopes * cz.inside
+        c -= v * cx.inside * cy.inside * cz.slopes
     return a, b, c
 
 
 @triton.jit(do_not_specialize=SIZES)
 def sum_kernel(
-    sums, out, length, sx, sy, sz, tx, ty, tz, columns, NDIM: tl.constexpr,
-    CORNERS: tl.constexpr, MATRIX: tl.constexpr, BLOCK: tl.constexpr,
+    sums, out, length, sx, sy, sz, tx, ty, tz, columns, MATRIX: tl.constexpr,
+    facts: tl.constexpr,
 ):  # fmt: skip
     """Write out[b, e], the sum of sums[e, b length : (b + 1) length], times the unit of entry e."""
     dtype: tl.constexpr = sums.dtype.element_ty
+    step: tl.constexpr = facts.block
     entries = tl.num_programs(0)
     e, b = tl.program_id(0), tl.program_id(1)
     sums += e.to(tl.int64) * length * tl.num_programs(1) + b.to(tl.int64) * length
-    found = tl.zeros([BLOCK], tl.float64)
-    for start in range(0, length, BLOCK):
-        number = start + tl.arange(0, BLOCK)
+    found = tl.zeros([step], tl.float64)
+    for start in range(0, length, step):
+        number = start + tl.arange(0, step)
         found += tl.load(sums + number, mask=number < length, other=0).to(tl.float64)
     result = tl.sum(found, 0)
     if MATRIX:
-        result *= unit_of(
-            e // columns, e % columns, (sx, sy, sz), (tx, ty, tz), dtype, NDIM, CORNERS
-        )
+        sizes = Sizes((sx, sy, sz), (tx, ty, tz))
+        result *= unit_of(e // columns, e % columns, sizes, dtype, facts)
     tl.store(out + b * entries + e, result.to(dtype).to(out.dtype.element_ty))
 
 
 @triton.jit(do_not_specialize=SIZES)
 def functions_kernel(
-    matrix, rows, out, batch, count, sx, sy, sz, tx, ty, tz, NDIM: tl.constexpr,
-    FORM: tl.constexpr, CORNERS: tl.constexpr, ONE_MAP: tl.constexpr, BLOCK: tl.constexpr,
+    matrix, rows, out, batch, count, sx, sy, sz, tx, ty, tz, facts: tl.constexpr,
 ):  # fmt: skip
     """Write the gradient to the functions: the rows' gradients, weighted by M_θ, summed over n."""
     dtype: tl.constexpr = matrix.dtype.element_ty
-    per: tl.constexpr = NDIM + 1 if FORM == "perspective" else NDIM
-    source, target = (sx, sy, sz), (tx, ty, tz)
-    pixels, columns, k = volume(target), NDIM + 1 + count, tl.program_id(1)
-    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    total = tl.zeros([BLOCK], dtype)
+    step: tl.constexpr = facts.block
+    per: tl.constexpr = facts.ndim + 1 if facts.form == "perspective" else facts.ndim
+    sizes = Sizes((sx, sy, sz), (tx, ty, tz))
+    pixels, columns, k = volume(sizes.target), facts.ndim + 1 + count, tl.program_id(1)
+    at = tl.program_id(0).to(tl.int64) * step + tl.arange(0, step)
+    total = tl.zeros([step], dtype)
     for n in range(batch):
         for r in tl.static_range(per):
-            entry = r * columns + NDIM + 1 + k
-            if not ONE_MAP:
+            entry = r * columns + facts.ndim + 1 + k
+            if not facts.one_map:
                 entry += n * per * columns
-            weight = tl.load(matrix + entry) * unit_of(
-                r, NDIM, source, target, dtype, NDIM, CORNERS
-            )
+            weight = tl.load(matrix + entry) * unit_of(r, facts.ndim, sizes, dtype, facts)
             row = rows + (n * per + r) * pixels
             total += weight * tl.load(row + at, mask=at < pixels, other=0)
     tl.store(out + k * pixels + at, total, mask=at < pixels)

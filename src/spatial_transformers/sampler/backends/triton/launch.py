@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..fused import TAPS, Gradients, Plan
+from .records import Facts
 
 #: Points × channels of a program by taps: few enough for three programs and more per multiprocessor
 #: by the registers that they take, 4 or 2 per thread with all their taps in flight.
@@ -36,7 +37,7 @@ class _Tile(NamedTuple):
 
     tiles: int
     parts: int
-    shape: dict[str, int]
+    shape: dict[str, int]  # the `Facts` that say how large a program is
 
 
 class _Call(NamedTuple):
@@ -86,26 +87,24 @@ class _Call(NamedTuple):
         return (*_three(self.source), *_three(self.plan.size))
 
     @property
-    def facts(self) -> dict[str, Any]:
-        """What kernels are compiled for."""
-        points = max(prod(self.source), prod(self.plan.size))
-        return {
-            "NDIM": len(self.source),
-            "TAPS": TAPS[self.plan.mode],
-            "PADDING": self.plan.padding_mode,
-            "CORNERS": self.plan.align_corners,
-            "FORM": self.plan.form,
-            "FUNCTIONS": self.functions is not None,
-            "LAST": self.last,
-            "ONE_IMAGE": self.image.shape[0] == 1,
-            "ONE_MAP": self.maps == 1,
-            "LARGE": points * max(self.channels, len(self.source)) >= _LARGE,
-        }
+    def few_facts(self) -> Facts:
+        """What kernels are compiled for that read no image."""
+        plan = self.plan
+        return Facts(len(self.source), plan.align_corners, plan.form, self.maps == 1, block=_CHUNK)
 
-    def pick(self, *names: str) -> dict[str, Any]:
-        """Return some of the facts."""
-        facts = self.facts
-        return {name: facts[name] for name in names}
+    def facts(self, tile: _Tile, **asked: Any) -> Facts:
+        """Return what the sampler's kernels are compiled for; `asked` are facts of gradients."""
+        points = max(prod(self.source), prod(self.plan.size))
+        return self.few_facts._replace(
+            functions=self.functions is not None,
+            taps=TAPS[self.plan.mode],
+            padding=self.plan.padding_mode,
+            last=self.last,
+            one_image=self.image.shape[0] == 1,
+            large=points * max(self.channels, len(self.source)) >= _LARGE,
+            **tile.shape,
+            **asked,
+        )
 
     def empty(self) -> Tensor:
         """Return the output, not filled."""
@@ -128,7 +127,7 @@ class _Call(NamedTuple):
         tiles = -(-width // wide) * -(-height // high) * depth
         blocks = -(-self.channels // block)
         parts = min(blocks, -(-_PROGRAMS // (tiles * batch))) if split else 1
-        return _Tile(tiles, parts, {"WIDE": wide, "HIGH": high, "BLOCK": block})
+        return _Tile(tiles, parts, {"wide": wide, "high": high, "block": block})
 
 
 def forward(
@@ -144,7 +143,7 @@ def forward(
         with _on(out):
             _kernel("kernels", "forward_kernel")[(call.batch * tile.tiles * tile.parts,)](
                 *call[1:5], out, call.channels, call.extra, *call.sizes, tile.parts,
-                **call.facts, **tile.shape, **_OPTIONS,
+                facts=call.facts(tile), **_OPTIONS,
             )  # fmt: skip
     return out
 
@@ -196,11 +195,16 @@ def _scatter(
     along = new(call.batch, rows, pixels) if to_functions else None
     sums = None if to_points else new(rows * columns, programs)
     fill_sums = new(call.channels, programs // tile.parts) if to_fill else None
+    facts = call.facts(
+        tile,
+        image="none" if to_image is None else "float",
+        coordinates=to_map or to_functions,
+        rows=to_functions,
+        fill=to_fill,
+    )
     _kernel("kernels", "backward_kernel")[(programs,)](
         *call[1:5], grad, to_image, None, points, along, sums, fill_sums, None, 0,
-        call.channels, call.extra, *call.sizes, tile.parts, **call.facts, **tile.shape,
-        IMAGE="none" if to_image is None else "float", COORDINATES=to_map or to_functions,
-        ROWS=to_functions, FILL=to_fill, **_OPTIONS,
+        call.channels, call.extra, *call.sizes, tile.parts, facts=facts, **_OPTIONS,
     )  # fmt: skip
     if points is not None:
         found = points if call.maps == call.batch else points.sum(0, keepdim=True)
@@ -216,10 +220,9 @@ def _scatter(
 def _summed(call: _Call, sums: Any, like: Any, entries: int, batch: int) -> Tensor:
     """Sum what programs found, (entries, programs), into a tensor like the given one."""
     out, ndim = torch.empty_like(like), len(call.source)
-    matrix = like is call.coordinates
     _kernel("kernels", "sum_kernel")[(entries, batch)](
-        sums, out, sums.shape[1] // batch, *call.sizes, ndim + 1 + call.extra, NDIM=ndim,
-        CORNERS=call.plan.align_corners, MATRIX=matrix, BLOCK=_CHUNK, **_OPTIONS,
+        sums, out, sums.shape[1] // batch, *call.sizes, ndim + 1 + call.extra,
+        MATRIX=like is call.coordinates, facts=call.few_facts, **_OPTIONS,
     )  # fmt: skip
     return out
 
@@ -230,7 +233,7 @@ def _to_functions(call: _Call, along: Tensor) -> Tensor:
     out = torch.empty_like(call.functions)
     _kernel("kernels", "functions_kernel")[(-(-along.shape[2] // _CHUNK), call.extra)](
         call.coordinates, along, out, call.batch, call.extra, *call.sizes,
-        **call.pick("NDIM", "FORM", "CORNERS", "ONE_MAP"), BLOCK=_CHUNK, **_OPTIONS,
+        facts=call.few_facts, **_OPTIONS,
     )  # fmt: skip
     return out
 
@@ -248,15 +251,13 @@ def _in_whole_numbers(call: _Call, grad: Tensor) -> Tensor:
     chunks = -(-longest // _CHUNK)
     _kernel("fixed", "prepare_kernel")[(call.batch * chunks,)](
         grad, largest, sums, rest, call.channels, *call.sizes, chunks,
-        **call.pick("ONE_IMAGE"), DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
+        ONE_IMAGE=own == 1, DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
     )  # fmt: skip
     tile = call.tile(call.plan.size, call.batch, split=True)
     headroom = _headroom(call)
     _kernel("kernels", "backward_kernel")[(call.batch * tile.tiles * tile.parts,)](
         *call[1:5], grad, sums, rest, None, None, None, None, largest, headroom, call.channels,
-        call.extra, *call.sizes, tile.parts, **call.facts, **tile.shape,
-        IMAGE="fixed", COORDINATES=False, ROWS=False, FILL=False,
-        **_OPTIONS,
+        call.extra, *call.sizes, tile.parts, facts=call.facts(tile, image="fixed"), **_OPTIONS,
     )  # fmt: skip
     chunks = -(-call.image[0].numel() // _CHUNK)
     _kernel("fixed", "settle_kernel")[(own * chunks,)](

@@ -8,6 +8,7 @@ contraction, so that the identity lands on whole pixels. Sizes are (x, y, z), of
 import triton
 import triton.language as tl
 
+from .records import Tile
 from .taps import isfinite, quotient
 
 
@@ -18,37 +19,38 @@ def volume(size):
 
 
 @triton.jit
-def per_entry(count, pixels, NDIM: tl.constexpr, FORM: tl.constexpr):
+def per_entry(count, pixels, facts: tl.constexpr):
     """Return the numbers per batch element of matrices or points."""
-    if FORM == "matrix":
-        number = NDIM * (NDIM + 1 + count)
-    elif FORM == "perspective":
-        number = (NDIM + 1) * (NDIM + 1 + count)
+    if facts.form == "matrix":
+        number = facts.ndim * (facts.ndim + 1 + count)
+    elif facts.form == "perspective":
+        number = (facts.ndim + 1) * (facts.ndim + 1 + count)
     else:
-        number = NDIM * pixels
+        number = facts.ndim * pixels
     return number
 
 
 @triton.jit
-def tile(program, size, WIDE: tl.constexpr, HIGH: tl.constexpr):
-    """Return a program's batch element, the pixels (x, y, z) of its tile, and which exist."""
-    columns, rows = tl.cdiv(size[0], WIDE), tl.cdiv(size[1], HIGH)
+def tile(program, size, facts: tl.constexpr):
+    """Return the points of a program."""
+    columns, rows = tl.cdiv(size[0], facts.wide), tl.cdiv(size[1], facts.high)
     tiles = columns * rows * size[2]
     number = program % tiles
     z, rest = number // (columns * rows), number % (columns * rows)
-    pixel = tl.arange(0, WIDE * HIGH)
-    x = rest % columns * WIDE + pixel % WIDE
-    y = rest // columns * HIGH + pixel // WIDE
+    pixel = tl.arange(0, facts.wide * facts.high)
+    x = rest % columns * facts.wide + pixel % facts.wide
+    y = rest // columns * facts.high + pixel // facts.wide
     here = (x < size[0]) & (y < size[1])
-    return (program // tiles).to(tl.int64), (x, y, z + pixel * 0), here
+    n, z = (program // tiles).to(tl.int64), z + pixel * 0
+    return Tile(n, (x, y, z), flatten(x, y, z, size, facts.large), here)
 
 
 @triton.jit
-def part(number, parts, channels, BLOCK: tl.constexpr):
+def part(number, parts, channels, facts: tl.constexpr):
     """Return the range of channels that is a program's own."""
-    blocks = tl.cdiv(tl.cdiv(channels, BLOCK), parts)
-    start = number * blocks * BLOCK
-    return start, tl.minimum(start + blocks * BLOCK, channels)
+    blocks = tl.cdiv(tl.cdiv(channels, facts.block), parts)
+    start = number * blocks * facts.block
+    return start, tl.minimum(start + blocks * facts.block, channels)
 
 
 @triton.jit
@@ -74,24 +76,29 @@ def half_extent(n, dtype: tl.constexpr, CORNERS: tl.constexpr):
 
 
 @triton.jit
+def half_extents(size, dtype: tl.constexpr, CORNERS: tl.constexpr):
+    """Return `half_extent` of the three axes."""
+    x, y = half_extent(size[0], dtype, CORNERS), half_extent(size[1], dtype, CORNERS)
+    return x, y, half_extent(size[2], dtype, CORNERS)
+
+
+@triton.jit
 def target_extents(size, dtype: tl.constexpr, CORNERS: tl.constexpr):
     """Return the divisors of positions: a lone pixel between corners gets 1."""
-    x, y = half_extent(size[0], dtype, CORNERS), half_extent(size[1], dtype, CORNERS)
-    z = half_extent(size[2], dtype, CORNERS)
+    x, y, z = half_extents(size, dtype, CORNERS)
     return tl.where(x == 0, 1, x), tl.where(y == 0, 1, y), tl.where(z == 0, 1, z)
 
 
 @triton.jit
-def unit_of(r, c, source, target, dtype: tl.constexpr, NDIM: tl.constexpr, CORNERS: tl.constexpr):
+def unit_of(r, c, sizes, dtype: tl.constexpr, facts: tl.constexpr):
     """Return what the entry of M_θ in row r and column c is multiplied by, to map to pixels."""
-    x, y, z = target_extents(target, dtype, CORNERS)
-    ux, uy = half_extent(source[0], dtype, CORNERS), half_extent(source[1], dtype, CORNERS)
-    uz = half_extent(source[2], dtype, CORNERS)
+    x, y, z = target_extents(sizes.target, dtype, facts.corners)
+    ux, uy, uz = half_extents(sizes.source, dtype, facts.corners)
     unit = tl.where(r == 0, ux, tl.where(r == 1, uy, uz))
-    unit = tl.where(r == NDIM, 1, unit)
+    unit = tl.where(r == facts.ndim, 1, unit)
     one = tl.full((), 1, dtype)
     divisor = tl.where(c == 0, x, tl.where(c == 1, y, one))
-    if NDIM == 3:
+    if facts.ndim == 3:
         divisor = tl.where(c == 2, z, divisor)
     return quotient(unit, divisor)
 
@@ -121,155 +128,142 @@ def _row(matrix, unit, position, extents, NDIM: tl.constexpr):
 
 
 @triton.jit
-def _project(
-    matrix, functions, count, at, here, lattice, source, target, NDIM: tl.constexpr,
-    FORM: tl.constexpr, CORNERS: tl.constexpr, FUNCTIONS: tl.constexpr,
-):  # fmt: skip
+def _project(map, tile, sizes, facts: tl.constexpr):
     """Return M_θ B in pixels around the source's centre: a row per axis, and w."""
+    matrix = map.coordinates
     dtype: tl.constexpr = matrix.dtype.element_ty
-    columns = NDIM + 1 + count
-    position = positions(lattice, target, dtype)
-    extents = target_extents(target, dtype, CORNERS)
-    ux, uy = half_extent(source[0], dtype, CORNERS), half_extent(source[1], dtype, CORNERS)
-    uz = half_extent(source[2], dtype, CORNERS)
-    a = _row(matrix, ux, position, extents, NDIM)
-    b = _row(matrix + columns, uy, position, extents, NDIM)
+    columns = facts.ndim + 1 + map.count
+    position = positions(tile.lattice, sizes.target, dtype)
+    extents = target_extents(sizes.target, dtype, facts.corners)
+    ux, uy, uz = half_extents(sizes.source, dtype, facts.corners)
+    a = _row(matrix, ux, position, extents, facts.ndim)
+    b = _row(matrix + columns, uy, position, extents, facts.ndim)
     c, w = tl.zeros_like(a), tl.zeros_like(a) + 1
-    if NDIM == 3:
-        c = _row(matrix + 2 * columns, uz, position, extents, NDIM)
-    if FORM == "perspective":
-        w = _row(matrix + NDIM * columns, tl.full((), 1, dtype), position, extents, NDIM)
-    if FUNCTIONS:
-        entry, pixels = matrix + NDIM + 1, volume(target)
-        for k in range(count):
-            value = tl.load(functions + k * pixels + at, mask=here, other=0)
+    if facts.ndim == 3:
+        c = _row(matrix + 2 * columns, uz, position, extents, facts.ndim)
+    if facts.form == "perspective":
+        w = _row(
+            matrix + facts.ndim * columns, tl.full((), 1, dtype), position, extents, facts.ndim
+        )
+    if facts.functions:
+        entry, pixels = matrix + facts.ndim + 1, volume(sizes.target)
+        for k in range(map.count):
+            value = tl.load(map.functions + k * pixels + tile.at, mask=tile.here, other=0)
             a += tl.load(entry + k) * ux * value
             b += tl.load(entry + k + columns) * uy * value
-            if NDIM == 3:
+            if facts.ndim == 3:
                 c += tl.load(entry + k + 2 * columns) * uz * value
-            if FORM == "perspective":
-                w += tl.load(entry + k + NDIM * columns) * value
+            if facts.form == "perspective":
+                w += tl.load(entry + k + facts.ndim * columns) * value
     return a, b, c, w
 
 
 @triton.jit
-def _given(points, at, here, source, NDIM: tl.constexpr, FORM: tl.constexpr, CORNERS: tl.constexpr):
+def _given(points, tile, size, facts: tl.constexpr):
     """Return points that are given, in pixels."""
     dtype: tl.constexpr = points.dtype.element_ty
-    offset = 0.0 if CORNERS else 0.5
-    x = tl.load(points + at * NDIM, mask=here, other=0)
-    y = tl.load(points + at * NDIM + 1, mask=here, other=0)
+    offset = 0.0 if facts.corners else 0.5
+    x = tl.load(points + tile.at * facts.ndim, mask=tile.here, other=0)
+    y = tl.load(points + tile.at * facts.ndim + 1, mask=tile.here, other=0)
     z = tl.zeros_like(x)
-    if NDIM == 3:
-        z = tl.load(points + at * NDIM + 2, mask=here, other=0)
-    if FORM == "normalised":
-        x = (x + 1) * half_extent(source[0], dtype, CORNERS) - offset
-        y = (y + 1) * half_extent(source[1], dtype, CORNERS) - offset
-        if NDIM == 3:
-            z = (z + 1) * half_extent(source[2], dtype, CORNERS) - offset
+    if facts.ndim == 3:
+        z = tl.load(points + tile.at * facts.ndim + 2, mask=tile.here, other=0)
+    if facts.form == "normalised":
+        x = (x + 1) * half_extent(size[0], dtype, facts.corners) - offset
+        y = (y + 1) * half_extent(size[1], dtype, facts.corners) - offset
+        if facts.ndim == 3:
+            z = (z + 1) * half_extent(size[2], dtype, facts.corners) - offset
     return x, y, z
 
 
 @triton.jit
-def locate(
-    coordinates, functions, count, at, here, lattice, source, target, NDIM: tl.constexpr,
-    FORM: tl.constexpr, CORNERS: tl.constexpr, FUNCTIONS: tl.constexpr,
-):  # fmt: skip
-    """Return pixel coordinates of lattice points, 0 where not finite, w, and which are finite.
+def locate(map, tile, sizes, facts: tl.constexpr):
+    """Return pixel coordinates of a tile's points, 0 where not finite, w, and which are finite.
 
-    `coordinates` are those of the batch element.
+    The map is that of the tile's batch element.
     """
-    dtype: tl.constexpr = coordinates.dtype.element_ty
-    alive = here
-    if FORM == "matrix" or FORM == "perspective":
-        a, b, c, w = _project(
-            coordinates, functions, count, at, here, lattice, source, target,
-            NDIM, FORM, CORNERS, FUNCTIONS,
-        )  # fmt: skip
-        if FORM == "perspective":
-            alive = here & (w > 1e-6) & isfinite(w) & isfinite(a) & isfinite(b) & isfinite(c)
+    dtype: tl.constexpr = map.coordinates.dtype.element_ty
+    alive, size = tile.here, sizes.source
+    if facts.form == "matrix" or facts.form == "perspective":
+        a, b, c, w = _project(map, tile, sizes, facts)
+        if facts.form == "perspective":
+            alive = alive & (w > 1e-6) & isfinite(w) & isfinite(a) & isfinite(b) & isfinite(c)
             w = tl.where(alive, w, 1)
             a = quotient(tl.where(alive, a, 0), w)
             b = quotient(tl.where(alive, b, 0), w)
             c = quotient(tl.where(alive, c, 0), w)
-        a += centre(source[0], dtype)
-        b += centre(source[1], dtype)
-        c += centre(source[2], dtype)
+        a += centre(size[0], dtype)
+        b += centre(size[1], dtype)
+        c += centre(size[2], dtype)
     else:
-        a, b, c = _given(coordinates, at, here, source, NDIM, FORM, CORNERS)
+        a, b, c = _given(map.coordinates, tile, size, facts)
         w = tl.zeros_like(a) + 1
     alive = alive & isfinite(a) & isfinite(b)
-    if NDIM == 3:
+    if facts.ndim == 3:
         alive = alive & isfinite(c)
         c = tl.where(alive, c, 0)
     return (tl.where(alive, a, 0), tl.where(alive, b, 0), c), w, alive
 
 
 @triton.jit
-def pull_back(
-    slopes, point, w, n, functions, count, at, here, lattice, source, target,
-    to_points, to_rows, sums, NDIM: tl.constexpr, FORM: tl.constexpr, CORNERS: tl.constexpr,
-    FUNCTIONS: tl.constexpr, ROWS: tl.constexpr,
-):  # fmt: skip
-    """Write what gradients to pixel coordinates mean for points, or for M_θ, summed in the tile."""
+def pull_back(slopes, point, w, map, tile, sizes, into, facts: tl.constexpr):
+    """Write the gradients to points, or to M_θ summed in the tile, of those to pixel coordinates.
+
+    `slopes` are the gradients to the pixel coordinates `point`, as `locate` returned them with w.
+    """
     dtype: tl.constexpr = w.dtype
     a, b, c = slopes
-    if FORM == "matrix" or FORM == "perspective":
-        position, columns, d = positions(lattice, target, dtype), NDIM + 1 + count, w
-        if FORM == "perspective":
+    size, pixels = sizes.source, volume(sizes.target)
+    if facts.form == "matrix" or facts.form == "perspective":
+        position, columns, d = (
+            positions(tile.lattice, sizes.target, dtype),
+            facts.ndim + 1 + map.count,
+            w,
+        )
+        if facts.form == "perspective":
             a, b, c = quotient(a, w), quotient(b, w), quotient(c, w)
-            d = a * (point[0] - centre(source[0], dtype)) + b * (
-                point[1] - centre(source[1], dtype)
-            )
-            d = -(d + c * (point[2] - centre(source[2], dtype)))
-        row = sums + tl.program_id(0).to(tl.int64)
+            d = a * (point[0] - centre(size[0], dtype)) + b * (point[1] - centre(size[1], dtype))
+            d = -(d + c * (point[2] - centre(size[2], dtype)))
+        row = into.sums + tl.program_id(0).to(tl.int64)
         step = columns * tl.num_programs(0).to(tl.int64)
-        _add_up(row, a, position, functions, count, at, here, target, NDIM, FUNCTIONS)
-        _add_up(row + step, b, position, functions, count, at, here, target, NDIM, FUNCTIONS)
-        if NDIM == 3:
+        _add_up(row, a, position, map, tile, pixels, facts)
+        _add_up(row + step, b, position, map, tile, pixels, facts)
+        if facts.ndim == 3:
             row += step
-            _add_up(row + step, c, position, functions, count, at, here, target, NDIM, FUNCTIONS)
-        if FORM == "perspective":
+            _add_up(row + step, c, position, map, tile, pixels, facts)
+        if facts.form == "perspective":
             row += 2 * step
-            _add_up(row, d, position, functions, count, at, here, target, NDIM, FUNCTIONS)
-        if ROWS:
-            pixels = volume(target)
-            per: tl.constexpr = NDIM + 1 if FORM == "perspective" else NDIM
-            into = to_rows + n * per * pixels + at
-            tl.store(into, a, mask=here)
-            tl.store(into + pixels, b, mask=here)
-            if NDIM == 3:
-                tl.store(into + 2 * pixels, c, mask=here)
-            if FORM == "perspective":
-                tl.store(into + NDIM * pixels, d, mask=here)
+            _add_up(row, d, position, map, tile, pixels, facts)
+        if facts.rows:
+            per: tl.constexpr = facts.ndim + 1 if facts.form == "perspective" else facts.ndim
+            place = into.rows + tile.n * per * pixels + tile.at
+            tl.store(place, a, mask=tile.here)
+            tl.store(place + pixels, b, mask=tile.here)
+            if facts.ndim == 3:
+                tl.store(place + 2 * pixels, c, mask=tile.here)
+            if facts.form == "perspective":
+                tl.store(place + facts.ndim * pixels, d, mask=tile.here)
     else:
-        if FORM == "normalised":
-            a, b = (
-                a * half_extent(source[0], dtype, CORNERS),
-                b * half_extent(source[1], dtype, CORNERS),
-            )
-            c = c * half_extent(source[2], dtype, CORNERS)
-        into = to_points + n * volume(target) * NDIM + at * NDIM
-        tl.store(into, a, mask=here)
-        tl.store(into + 1, b, mask=here)
-        if NDIM == 3:
-            tl.store(into + 2, c, mask=here)
+        if facts.form == "normalised":
+            ux, uy, uz = half_extents(size, dtype, facts.corners)
+            a, b, c = a * ux, b * uy, c * uz
+        place = into.points + tile.n * pixels * facts.ndim + tile.at * facts.ndim
+        tl.store(place, a, mask=tile.here)
+        tl.store(place + 1, b, mask=tile.here)
+        if facts.ndim == 3:
+            tl.store(place + 2, c, mask=tile.here)
 
 
 @triton.jit
-def _add_up(
-    sums, g, position, functions, count, at, here, target, NDIM: tl.constexpr,
-    FUNCTIONS: tl.constexpr,
-):  # fmt: skip
+def _add_up(sums, g, position, map, tile, pixels, facts: tl.constexpr):
     """Write a tile's gradient to one row of M_θ, but for the units: a number per column."""
     step = tl.num_programs(0).to(tl.int64)
     tl.store(sums, tl.sum(g * position[0], 0))
     tl.store(sums + step, tl.sum(g * position[1], 0))
-    if NDIM == 3:
+    if facts.ndim == 3:
         tl.store(sums + 2 * step, tl.sum(g * position[2], 0))
-    tl.store(sums + NDIM * step, tl.sum(g, 0))
-    if FUNCTIONS:
-        pixels = volume(target)
-        for k in range(count):
-            value = tl.load(functions + k * pixels + at, mask=here, other=0)
-            tl.store(sums + (NDIM + 1 + k) * step, tl.sum(g * value, 0))
+    tl.store(sums + facts.ndim * step, tl.sum(g, 0))
+    if facts.functions:
+        for k in range(map.count):
+            value = tl.load(map.functions + k * pixels + tile.at, mask=tile.here, other=0)
+            tl.store(sums + (facts.ndim + 1 + k) * step, tl.sum(g * value, 0))

@@ -9,6 +9,8 @@ come in that dtype.
 import triton
 import triton.language as tl
 
+from .records import Axis, Cover
+
 
 @triton.jit
 def quotient(a, b):
@@ -73,9 +75,9 @@ def remainder(x, n):
 
 
 @triton.jit
-def _reflect(x, n, CORNERS: tl.constexpr):
+def _reflect(x, n, facts: tl.constexpr):
     """Fold the axis at its ends; return the number of folds with it."""
-    low, span = (n * 0, n - 1) if CORNERS else (n * 0 - 0.5, n)
+    low, span = (n * 0, n - 1) if facts.corners else (n * 0 - 0.5, n)
     distance = tl.abs(x - low)
     folds = tl.floor(quotient(distance, tl.where(span == 0, 1, span)))
     rest = distance - folds * span
@@ -84,41 +86,38 @@ def _reflect(x, n, CORNERS: tl.constexpr):
 
 
 @triton.jit
-def settle(x, n, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
+def settle(x, n, TAPS: tl.constexpr, facts: tl.constexpr):
     """Return an axis: coordinate, base and where that is read, slope of moving inside, length.
 
     With one or two taps the point itself moves inside, with slope 0 from the border's centres on.
     """
     slope = tl.zeros_like(x) + 1
     if TAPS < 4:
-        if PADDING == "wrap":
+        if facts.padding == "wrap":
             x = remainder(x, n)
-        if PADDING == "reflection":
-            low = 0.0 if CORNERS else -0.5
+        if facts.padding == "reflection":
+            low = 0.0 if facts.corners else -0.5
             slope = tl.where(x > low, slope, -slope)
-            x, odd = _reflect(x, n, CORNERS)
+            x, odd = _reflect(x, n, facts)
             slope = tl.where(odd, -slope, slope)
-        if PADDING == "reflection" or PADDING == "border":
+        if facts.padding == "reflection" or facts.padding == "border":
             slope = tl.where((x > 0) & (x < n - 1), slope, 0)
             x = tl.minimum(tl.maximum(x, 0), n - 1)
     base = _nearest(x) if TAPS == 1 else tl.floor(x)
     read = base
-    if TAPS == 4 and PADDING == "wrap":
+    if TAPS == 4 and facts.padding == "wrap":
         read = remainder(base, n)
-    return x, base, read, slope, n
+    return Axis(x, base, read, slope, n)
 
 
 @triton.jit
-def settle_all(
-    point, size, NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr,
-    CORNERS: tl.constexpr,
-):  # fmt: skip
+def settle_all(point, size, facts: tl.constexpr):
     """Return the three axes, of which z has one tap in 2-D."""
     dtype: tl.constexpr = point[0].dtype
-    x = settle(point[0], size[0].to(dtype), TAPS, PADDING, CORNERS)
-    y = settle(point[1], size[1].to(dtype), TAPS, PADDING, CORNERS)
-    deep: tl.constexpr = TAPS if NDIM == 3 else 1
-    return x, y, settle(point[2], size[2].to(dtype), deep, PADDING, CORNERS)
+    x = settle(point[0], size[0].to(dtype), facts.taps, facts)
+    y = settle(point[1], size[1].to(dtype), facts.taps, facts)
+    deep: tl.constexpr = facts.taps if facts.ndim == 3 else 1
+    return x, y, settle(point[2], size[2].to(dtype), deep, facts)
 
 
 @triton.jit
@@ -141,46 +140,43 @@ def weigh(d, o, TAPS: tl.constexpr):
 
 
 @triton.jit
-def tap(axis, o, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
+def tap(axis, o, TAPS: tl.constexpr, facts: tl.constexpr):
     """Return the pixel at offset o, whether it is one, its weight and its slope."""
-    x, base, read, _, n = axis
-    number = base + o
+    n, number = axis.length, axis.base + o
     inside = number == number
-    weight, slope = weigh(x - base - o, o, TAPS)
-    if PADDING == "zeros" or PADDING == "constant" or PADDING == "renormalise":
+    weight, slope = weigh(axis.x - axis.base - o, o, TAPS)
+    if facts.padding == "zeros" or facts.padding == "constant" or facts.padding == "renormalise":
         inside = (number >= 0) & (number <= n - 1)
-    elif PADDING == "wrap" and TAPS < 4:
+    elif facts.padding == "wrap" and TAPS < 4:
         number = tl.where(number >= n, number - n, number)
-    elif PADDING == "wrap":
-        number = read + (number - base)
+    elif facts.padding == "wrap":
+        number = axis.read + (number - axis.base)
         number = number - tl.floor(quotient(number, n)) * n
-    elif PADDING == "reflection":
-        number = _reflect(number, n, CORNERS)[0]
+    elif facts.padding == "reflection":
+        number = _reflect(number, n, facts)[0]
     return tl.minimum(tl.maximum(number, 0), n - 1).to(tl.int32), inside, weight, slope
 
 
 @triton.jit
-def cover(axis, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr):
-    """Return an axis's sums of weights inside, of their slopes, and of all weights."""
+def cover(axis, TAPS: tl.constexpr, facts: tl.constexpr):
+    """Return the sums over an axis's taps."""
     first: tl.constexpr = -1 if TAPS == 4 else 0
-    inner, slopes = tl.zeros_like(axis[0]), tl.zeros_like(axis[0])
-    total = tl.zeros_like(axis[0])
+    inner, slopes = tl.zeros_like(axis.x), tl.zeros_like(axis.x)
+    total = tl.zeros_like(axis.x)
     for k in tl.static_range(TAPS):
-        _, inside, weight, slope = tap(axis, k + first, TAPS, PADDING, CORNERS)
+        _, inside, weight, slope = tap(axis, k + first, TAPS, facts)
         inner += tl.where(inside, weight, 0)
         slopes += tl.where(inside, slope, 0)
         total += weight
-    return inner, slopes, total
+    return Cover(inner, slopes, total)
 
 
 @triton.jit
-def cover_all(
-    axes, NDIM: tl.constexpr, TAPS: tl.constexpr, PADDING: tl.constexpr, CORNERS: tl.constexpr
-):
+def cover_all(axes, facts: tl.constexpr):
     """Return `cover` of the three axes."""
-    deep: tl.constexpr = TAPS if NDIM == 3 else 1
-    x, y = cover(axes[0], TAPS, PADDING, CORNERS), cover(axes[1], TAPS, PADDING, CORNERS)
-    return x, y, cover(axes[2], deep, PADDING, CORNERS)
+    deep: tl.constexpr = facts.taps if facts.ndim == 3 else 1
+    x, y = cover(axes[0], facts.taps, facts), cover(axes[1], facts.taps, facts)
+    return x, y, cover(axes[2], deep, facts)
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Calls for every path that the compiled code chooses by size, layout and gradients.
 
 `stn verify` draws tiny images of two channels. Here images are large enough to be cut into strips,
-and channels enough to be transposed in blocks or to lie side by side. `csrc/run.cpp` has the rules.
+and channels enough to be transposed in blocks or to lie side by side. `choose.cpp` has the rules.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,7 +105,7 @@ CONSTANT = {"padding_mode": "constant"}
 BORDER = {"padding_mode": "border"}
 WRAP = {"padding_mode": "wrap"}
 
-#: A path per rule of `count_blocks`, `has_windows`, `cut_target`, `cut_source` and `job_of`.
+#: A path per rule of `has_blocks`, `has_windows`, `has_cells`, `has_margins` and how they cut.
 SIZED = (
     Path("strips", (1, 2, *STRIP), options=CONSTANT),
     Path("strips of a small target", (1, 2, *STRIP), size=(60, 71), options=CONSTANT),

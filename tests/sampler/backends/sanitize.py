@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from .recording import record
 CSRC = Path(backends.__file__).parent / "cpu" / "csrc"
 DRIVER = Path(__file__).with_name("driver.cpp")
 SANITIZERS = ("thread", "address,undefined")
+PASSES = ("backward", "forward")
 DTYPES = (torch.float32, torch.float16)  # that of most calls, and one that is widened
 
 
@@ -29,11 +31,11 @@ def flags() -> dict[str, list[str]]:
     """Return the compiler's flags per instruction set, as `instruction_sets.cmake` sets them."""
     text = (CSRC / "instruction_sets.cmake").read_text()
     lists = dict(re.findall(r"set\((arithmetic|avx2|avx512) ([^)]*)\)", text))
-    avx2 = lists["avx2"].split()
+    avx2 = lists["avx2"].replace("${vectors}", "").split()
     wider = {"avx2": avx2, "avx512": lists["avx512"].replace("${avx2}", " ".join(avx2)).split()}
     # fewer optimisations: they change no bit, and sanitizers make them slow to compile
     common = [*lists["arithmetic"].split(), "-Wno-psabi", "-std=c++17", "-g1"]
-    names = ("wide", "baseline", *(wider if platform.machine() in ("x86_64", "AMD64") else ()))
+    names = ("baseline", *(wider if platform.machine() in ("x86_64", "AMD64") else ("narrow",)))
     return {name: [*common, *wider.get(name, []), "-O1"] for name in names}  # the last one counts
 
 
@@ -41,16 +43,17 @@ def build(folder: Path, sanitizer: str) -> Path:
     """Compile driver and core under a sanitizer; return the program."""
     shared = [f"-fsanitize={sanitizer}", "-fno-sanitize-recover=undefined", f"-I{CSRC}"]
     objects, given, commands = [], flags(), []
-    for name in given:
-        offset = "int64_t" if name == "wide" else "int32_t"
-        defined = [f"-DSTN_ISA=stn_{name}", f"-DSTN_INDEX={offset}"]
-        objects.append(folder / f"{name}.o")
-        output = ["-c", CSRC / "core.cpp", "-o", objects[-1]]
+    for name, which, real in product(given, PASSES, ("float", "double")):
+        offset = "int64_t" if name == "baseline" else "int32_t"
+        defined = [f"-DSTN_ISA=stn_{name}", f"-DSTN_INDEX={offset}", f"-DSTN_REAL={real}"]
+        objects.append(folder / f"{name}-{which}-{real}.o")
+        output = ["-c", CSRC / f"{which}.cpp", "-o", objects[-1]]
         commands.append([*given[name], *shared, *defined, *output])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, commands))
     defined = ["-DSTN_X86"] if "avx2" in given else []
-    program, sources = folder / "driver", [DRIVER, CSRC / "run.cpp", *objects]
+    sources = [DRIVER, CSRC / "run.cpp", CSRC / "choose.cpp", *objects]
+    program = folder / "driver"
     compile_one([*given["baseline"], *shared, *defined, *sources, "-pthread", "-o", program])
     return program
 

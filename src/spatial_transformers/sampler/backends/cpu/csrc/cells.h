@@ -3,7 +3,11 @@
 // A point adds to its 2^D taps by one vector, in the cell of its first tap, rather than one number
 // to each of 2^D pixels. In the end every pixel collects its share of the 2^D cells around it.
 // Cells begin one before the image, as taps do: those that are no pixels are not collected.
-#include "windows.h"
+#pragma once
+#include "job.h"
+#include "lanes.h"
+#include "scratch.h"
+#include "vectors.h"
 
 namespace STN_ISA {
 namespace {
@@ -36,7 +40,7 @@ class Cells {
 
   // Where the points of a tile add, and the weights of their taps, side by side.
   template <class T>
-  void find(const T& taps) {
+  STN_SHARED void find(const T& taps) {
     const Index low = Index(rows_.low) - 1, high = Index(rows_.high);
     Index stride[D];
     for (int a = 0; a < D; ++a) stride[a] = Index(stride_[a]);
@@ -60,20 +64,24 @@ class Cells {
       STN_UNROLL
       for (int t = 0; t < kTaps; ++t) weight[t][i] = taps.inside[t][i] ? weight[t][i] : 0;
     }
-    for (int i = 0; i < kTile; i += 4)
+    for (int i = 0; i < kTile; i += 4) {
+      STN_UNROLL
       for (int t = 0; t < kTaps; t += 4) {
         Quad<R> row[4];
+        STN_UNROLL
         for (int k = 0; k < 4; ++k) load_block(&weight[t + k][i], row[k]);
         transpose<R>(row);
+        STN_UNROLL
         for (int k = 0; k < 4; ++k) store_block(row[k], reinterpret_cast<R*>(weight_ + i + k) + t);
       }
+    }
   }
 
   // Asks for the memory of a channel to which this tile adds.
   STN_ASK void fetch(int64_t channel) const {
     constexpr int kStep = 4;  // points that mostly share a line of memory
     const Type* to = data_ + channel * size_;
-    for (int i = 0; i < kTile; i += kStep) ask<true>(to + place_[i], 1);
+    for (int i = 0; i < kTile; i += kStep) ask<true>(to + place_[i], sizeof(Type));
   }
 
   STN_SCALAR void add(int64_t channel, const Lanes<R>& g, int64_t points) {
@@ -82,12 +90,13 @@ class Cells {
   }
 
   // Writes the strip's rows of a channel's plane.
-  void collect(const Call& call, int64_t channel, R* plane) const {
+  STN_SHARED void collect(const Call& call, int64_t channel, R* plane) const {
     const int64_t width = call.source[0], height = D > 2 ? call.source[1] : 1;
     for (int64_t z = rows_.low; z < rows_.high; ++z) {
       for (int64_t y = 0; y < height; ++y) {
         R* to = plane + (z * height + y) * width * call.image.pixel;
         const R* from[kTaps / 2];
+        STN_UNROLL
         for (int q = 0; q < kTaps / 2; ++q) {
           const int64_t before = D == 2 ? q : q / 2, inner = D == 2 ? 0 : y + 1 - q % 2;
           const int64_t row = (z - rows_.low + 1 - before) * stride_[D - 1];

@@ -2,7 +2,10 @@
 //
 // The order of operations is that of `apply_matrix` in grid/homogeneous.py, and none is contracted,
 // so that the identity falls on whole pixels.
+#pragma once
+#include "job.h"
 #include "lanes.h"
+#include "vectors.h"
 
 namespace STN_ISA {
 namespace {
@@ -15,7 +18,7 @@ struct Frame {  // of one image
 };
 
 template <class R>
-Frame<R> frame_of(const Job& job, int64_t n) {
+STN_SHARED Frame<R> frame_of(const Job& job, int64_t n) {
   const Call& call = job.call;
   Frame<R> frame{};
   const int64_t rows = job.rows(), columns = call.columns, ndim = call.ndim;
@@ -39,7 +42,8 @@ struct Coordinates {
   Lanes<R> inverse;      // 1 / w
   Tile tile;
 
-  Coordinates(const Job& job, int64_t n, const Frame<R>& frame, Tile at) : tile(at) {
+  STN_SHARED Coordinates(const Job& job, int64_t n, const Frame<R>& frame, Tile at)
+      : tile(at) {
     if (job.call.form == kPoints)
       from_points(job, n);
     else
@@ -49,7 +53,8 @@ struct Coordinates {
   }
 
   // Adds the gradient to the sums (rows × columns lanes) or to the points.
-  void transpose(const Job& job, int64_t n, const Frame<R>& frame, Lanes<R> (&grad)[D], R* sums) {
+  STN_SHARED void transpose(const Job& job, int64_t n, const Frame<R>& frame, Lanes<R> (&grad)[D],
+                            R* sums) {
     const Call& call = job.call;
     if (call.form == kPoints) return to_points(job, n, grad);
     Lanes<R> last;
@@ -147,6 +152,7 @@ struct Coordinates {
     const int64_t whole = tile.count / kLanes * kLanes;
     for (int64_t i = 0; i < whole; i += kLanes) {
       Some total[kRows], values;
+      STN_UNROLL
       for (int r = 0; r < kRows; ++r) load_block(&of(r, w)[i], total[r]);
       for (int64_t k = 0; k < count; ++k) {
         load_block(function(job, k) + i, values);
@@ -154,6 +160,7 @@ struct Coordinates {
         for (int r = 0; r < kRows; ++r)
           total[r] = total[r] + frame.weights[r][k] * frame.scale[r] * values;
       }
+      STN_UNROLL
       for (int r = 0; r < kRows; ++r) store_block(total[r], &of(r, w)[i]);
     }
     for (int64_t i = whole; i < tile.count; ++i)

@@ -1,22 +1,29 @@
-// How a call is cut into tasks. It depends on sizes only, never on the number of threads, so that
-// sums have one order.
+// A call as the compiled code runs it: which path it takes, and how it is cut into tasks.
 #pragma once
 #include "call.h"
 
-constexpr int64_t kExact = 1 << 24;        // pixels along an axis that float32 can count
-constexpr int kTile = 64;                  // points that are computed side by side
-constexpr int kLanes = 16;                 // in which sums over points are kept
-constexpr int64_t kGroup = 64;             // tiles in a task
-constexpr int64_t kImages = 4;             // fewer are cut into strips, into kManyTasks in all
-constexpr int64_t kManyTasks = 32;
-constexpr int64_t kCells = 1 << 22;        // most bytes of cells, which must be near
-constexpr int64_t kStripPixels = 1 << 14;  // of the source, at least, in a strip
-constexpr int64_t kSpread = 8;             // channels from which they are computed side by side
-constexpr int kMargin = 2;                 // pixels around a copied image
-constexpr int64_t kCopied = 1 << 16;       // most pixels and channels of an image copied as a whole
-constexpr int64_t kChunk = 4;              // channels whose gradients are summed in cells at once
-constexpr int64_t kNarrow = 128;           // longer rows are cut into windows side by side
-constexpr int64_t kTransposed = 1 << 17;   // most pixels of source and target that are transposed
+constexpr int64_t kExact = 1 << 24;  // pixels along an axis that float32 can count
+constexpr int kTile = 64;            // points that are computed side by side
+constexpr int kLanes = 16;           // in which sums over points are kept
+constexpr int64_t kGroup = 64;       // tiles in a task
+constexpr int kMargin = 2;           // pixels around a copied image
+constexpr int64_t kChunk = 4;        // channels whose gradients are summed in cells at once
+
+// The compiled paths. `choose.cpp` chooses among them.
+enum class Path {
+  kTiles,    // points read and add where pixels lie
+  kBlocks,   // channels in planes are brought side by side, a block at a time
+  kWindows,  // forward: a window of the target reads a copy of the box that it needs
+  kCells,    // backward: the image's gradient is summed in cells between pixels
+  kMargins,  // backward: in cells, and a copy of the image with a margin is read
+};
+
+// Which pass of backward sums the gradients to coordinates and fill.
+enum class Summed {
+  kByGroup,    // one of its own, a group of an image's tiles per task
+  kByOwner,    // one of its own, a group of all images' tiles per task
+  kWithImage,  // that of the image's gradient
+};
 
 struct Range {
   int64_t low, high;  // of the slowest axis: pixels in [low, high)
@@ -28,27 +35,34 @@ struct Tile {
 
 // How the target is cut into windows of kGroup tiles.
 struct Windows {
-  int64_t count, across;  // of an image, and side by side; 0: there are none
+  int64_t count, across;  // of an image, and side by side
   int64_t width, step;    // points in a tile, and between the beginnings of two
+};
+
+// The memory that is read, in pixels of the source.
+struct Memory {
+  int64_t origin[3], extent[3];
+  bool margin;  // it reaches beyond the source, so that every tap is a pixel of it
 };
 
 struct Job {
   Call call;
+  Path path;
+  Summed summed;
+  int64_t width;                    // channels computed side by side where they lie: 1, 4, `kBlock`
   int64_t points, pixels;           // of the target, of the source
-  int64_t origin[3], extent[3];     // of the memory that is read, in pixels of the source
+  Memory memory;
   int64_t tiles, groups;            // per image
   int64_t strips, strip_rows;       // of the source along its slowest axis, for its gradient
-  int64_t blocks;                   // of channels that are brought side by side; 0: none are
-  Windows windows;                  // how the target is cut, if copies of the source are read
-  bool margins;                     // copies have a margin, so that every tap is a pixel
+  int64_t block, blocks;            // channels brought side by side at a time; how often
+  Windows windows;
   bool near;                        // an image is small enough for the nearest memory
-  bool cells;                       // the image's gradient is summed in cells
-  bool owners;                      // a group of tiles is one task for all images
-  bool both;                        // one pass gives the gradients to image and coordinates
   int64_t places;                   // where sums for an image are kept: one of a task each
   double *matrix_sums, *fill_sums;  // per image and place
   Range* ranges;                    // per image and tile: what it reads of the slowest axis
   int32_t* failed;                  // set to 1 where memory was lacking
+
+  bool both() const { return summed == Summed::kWithImage; }
 
   int64_t last_tile(int64_t group) const {
     return (group + 1) * kGroup < tiles ? (group + 1) * kGroup : tiles;
@@ -71,42 +85,19 @@ struct Job {
   }
 };
 
+// Bytes of a value of the image.
+inline int64_t size_of(const Call& call) {
+  return call.dtype == kFloat64 ? 8 : call.dtype == kFloat32 ? 4 : 2;
+}
+
 // Channels whose gradients are summed in cells at once.
 inline int64_t chunk_of(const Call& call) {
   return call.channels < kChunk ? call.channels : kChunk;
 }
 
-// Whether channels lie in planes.
-inline bool in_planes(const Call& call) {
-  return call.image.pixel == 1 && (call.image.channel != 1 || call.channels == 1);
-}
+// Runs tasks [begin, end). What a task is, the passes say.
+using Run = void (*)(const Job&, int64_t begin, int64_t end);
 
-// How many channels in planes are brought side by side; `kBlock` in the code for them.
-inline int64_t side_width(const Call& call) {
-  if (call.channels < kSpread) return call.channels == 1 ? 1 : 4;
-  return call.dtype == kFloat64 ? 8 : 16;
-}
-
-// Whether four channels have code of their own, for two taps in 2-D.
-inline bool by_four(const Call& call) {
-  const bool wide = call.dtype == kFloat32 || call.dtype == kFloat64;
-  return call.channels == 4 && call.taps == 2 && call.ndim == 2 && wide;
-}
-
-// Whether channels lie side by side in memory, and fill vectors.
-inline bool side_by_side(const Call& call) {
-  const bool fill = call.channels >= kSpread || by_four(call);
-  return call.image.channel == 1 && call.output.channel == 1 && fill;
-}
-
-// One instruction set's code, for a range of tasks each.
-struct Core {
-  // A task is a group of an image's tiles; a block of its channels; with margins an image.
-  void (*forward)(const Job&, int64_t begin, int64_t end);
-  // A group of an image's tiles.
-  void (*find_ranges)(const Job&, int64_t begin, int64_t end);
-  // A group of an image's tiles, or if `owners` of all images'.
-  void (*gather)(const Job&, int64_t begin, int64_t end);
-  // A strip of an image of the source, or a block of its channels.
-  void (*scatter)(const Job&, int64_t begin, int64_t end);
+struct Backward {
+  Run find_ranges, gather, scatter;
 };

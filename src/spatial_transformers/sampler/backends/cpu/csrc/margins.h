@@ -2,22 +2,32 @@
 //
 // Where taps are pixels, nothing asks whether they are. Images of which a copy costs little against
 // reading them get a margin of what lies outside, and points are moved to its edge at most.
-#include "blocks.h"
+#pragma once
+#include "job.h"
+#include "read.h"
+#include "scratch.h"
 
 namespace STN_ISA {
 namespace {
 
-// Planes of one image after the other, in memory that keeps its margin.
-template <class S>
+// Planes of one image after the other, as they are stored, in memory that keeps its margin.
 class Margins {
  public:
   explicit Margins(const Job& job)
-      : scratch_(job, job.margins ? room(job) * job.call.channels : 0), size_(room(job)) {
+      : size_(size_of(job.call)),
+        room_(job.path == Path::kMargins ? room(job) : 0),
+        scratch_(job, room_ * job.call.channels * size_) {
     const Call& call = job.call;
-    S* to = scratch_.aligned();
-    for (int64_t c = 0; job.margins && to && c < call.channels; ++c) {
-      const S fill = call.fill_data ? static_cast<const S*>(call.fill_data)[c] : S{};
-      for (int64_t k = 0; k < size_; ++k) to[c * size_ + k] = fill;
+    for (int64_t c = 0; room_ && ready() && c < call.channels; ++c) {
+      const char* fill = static_cast<const char*>(call.fill_data);
+      if (fill) fill += c * size_;
+      char* to = scratch_.aligned() + c * room_ * size_;
+      if (size_ == 8)
+        set<int64_t>(fill, to);
+      else if (size_ == 4)
+        set<int32_t>(fill, to);
+      else
+        set<int16_t>(fill, to);
     }
   }
 
@@ -31,17 +41,18 @@ class Margins {
     const int64_t across = width + 2 * kMargin, down = across * (height + 2 * kMargin);
     const int64_t first = kMargin * (1 + across + (call.ndim > 2 ? down : 0));
     for (int64_t c = 0; c < call.channels; ++c) {
-      const S* from = plane<S>(call.image_data, call.image, n, c);
-      S* to = scratch_.aligned() + c * size_ + first;
+      const char* from = address(call, call.image_data, call.image, n, c);
+      char* to = scratch_.aligned() + (c * room_ + first) * size_;
       for (int64_t row = 0; row < rows; ++row)
-        __builtin_memcpy(to + row / height * down + row % height * across, from + row * width,
-                         width * sizeof(S));
+        __builtin_memcpy(to + (row / height * down + row % height * across) * size_,
+                         from + row * width * size_, width * size_);
     }
     for (int64_t a = 0; a < call.ndim; ++a) {
-      job.origin[a] = -kMargin;
-      job.extent[a] = call.source[a] + 2 * kMargin;
+      job.memory.origin[a] = -kMargin;
+      job.memory.extent[a] = call.source[a] + 2 * kMargin;
     }
-    job.call.image = {0, size_, 1};
+    job.memory.margin = true;
+    job.call.image = {0, room_, 1};
     job.call.image_data = scratch_.aligned();
   }
 
@@ -52,8 +63,16 @@ class Margins {
     return values;
   }
 
-  Scratch<S> scratch_;
-  int64_t size_;
+  // Sets a plane to the bits of the fill, or of 0.
+  template <class Bits>
+  void set(const char* fill, char* to) const {
+    Bits bits = 0;
+    if (fill) __builtin_memcpy(&bits, fill, sizeof bits);
+    for (int64_t k = 0; k < room_; ++k) __builtin_memcpy(to + k * sizeof bits, &bits, sizeof bits);
+  }
+
+  int64_t size_, room_;  // bytes of a value, and values of a plane
+  Scratch<char> scratch_;
 };
 
 }  // namespace

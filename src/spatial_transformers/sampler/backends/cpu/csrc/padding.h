@@ -1,5 +1,7 @@
 // What lies outside, for coordinates along one axis: `sampler/padding.py` in lanes.
-#include "coordinates.h"
+#pragma once
+#include "call.h"
+#include "lanes.h"
 
 namespace STN_ISA {
 namespace {
@@ -49,7 +51,7 @@ void clip(Lanes<R>& x, R last, Lanes<R>* slope) {
 
 // Moves coordinates, of points or of pixels, to what is read in their place.
 template <class R>
-void move_inside(const Call& call, int64_t length, Lanes<R>& x, Lanes<R>* slope) {
+STN_SHARED void move_inside(const Call& call, int64_t length, Lanes<R>& x, Lanes<R>* slope) {
   const bool corners = call.align_corners;
   if (call.padding == kWrap) return wrap(x, R(length));
   if (call.padding == kReflection)

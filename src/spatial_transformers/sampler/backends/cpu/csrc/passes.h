@@ -2,14 +2,24 @@
 //
 // A task adds to its own strip of rows of the image's gradient only, tiles in their order, so that
 // sums do not depend on threads.
-#include "backward.h"
+#pragma once
+#include "blocks.h"
+#include "cells.h"
+#include "coordinates.h"
+#include "job.h"
+#include "lanes.h"
+#include "margins.h"
+#include "planes.h"
+#include "scratch.h"
+#include "strips.h"
+#include "taps.h"
 
 namespace STN_ISA {
 namespace {
 
 // Adds lanes to sums, if these are wanted, and sets them to 0.
 template <class R>
-void add_lanes(R* lanes, int64_t count, double* sums) {
+STN_SHARED void add_lanes(R* lanes, int64_t count, double* sums) {
   for (int64_t e = 0; sums && e < count; ++e) {
     double sum = 0;
     for (int k = 0; k < kLanes; ++k) sum += lanes[e * kLanes + k];
@@ -21,10 +31,9 @@ void add_lanes(R* lanes, int64_t count, double* sums) {
 // Runs tiles of one image, as far as they reach into the strip. What is `wanted` for the
 // coordinates is added at `place`, and for the fill to `fill_sums`, by the strip in which a tile
 // begins.
-template <class S, int D, int K>
-void run_tiles(const Job& job, int64_t n, Range tiles, bool wanted, int64_t place,
-               double* fill_sums, Strip<Work<S>> strip, Cells<Work<S>, D>* cells) {
-  using R = Work<S>;
+template <class R, int D, int K>
+STN_SHARED void run_tiles(const Job& job, int64_t n, Range tiles, bool wanted, int64_t place,
+                          double* fill_sums, Strip<R> strip, Cells<R, D>* cells) {
   const Call& call = job.call;
   const int64_t entries = call.form == kPoints ? 0 : job.rows() * call.columns;
   double* matrix = job.matrix_sums && wanted ? job.matrix_sums + place * entries : nullptr;
@@ -44,29 +53,28 @@ void run_tiles(const Job& job, int64_t n, Range tiles, bool wanted, int64_t plac
       if (!reaches && !(own && sums.wanted)) continue;
       strip.part = range.low < strip.rows.low || range.high > strip.rows.high;
     }
-    one_tile<S, D, K>(job, n, frame, t, strip, own ? sums : none, cells);
+    one_tile<R, D, K>(job, n, frame, t, strip, own ? sums : none, cells);
     if (++run % kGroup == 0) add_lanes(lanes, entries, matrix);
   }
   add_lanes(lanes, entries, matrix);
 }
 
-template <class S, int D, int K>
+template <class R, int D, int K>
 void gather(const Job& job, int64_t begin, int64_t end) {
-  const Strip<Work<S>> none{nullptr, {0, 0}, false};
-  const int64_t step = job.owners ? job.groups : job.groups * job.call.batch;
+  const Strip<R> none{nullptr, {0, 0}, false};
+  const int64_t step = job.summed == Summed::kByOwner ? job.groups : job.groups * job.call.batch;
   for (int64_t task = begin; task < end; ++task) {
     for (int64_t place = task; place < job.groups * job.call.batch; place += step) {
       const int64_t n = place / job.groups, group = place % job.groups;
       double* fill = job.fill_sums ? job.fill_sums + place * job.call.channels : nullptr;
       const Range tiles{group * kGroup, job.last_tile(group)};
-      run_tiles<S, D, K>(job, n, tiles, true, place, fill, none, nullptr);
+      run_tiles<R, D, K>(job, n, tiles, true, place, fill, none, nullptr);
     }
   }
 }
 
-template <class S, int D, int K>
+template <class R, int D, int K>
 void find_ranges(const Job& job, int64_t begin, int64_t end) {
-  using R = Work<S>;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t n = task / job.groups, group = task % job.groups;
     const Frame<R> frame = frame_of<R>(job, n);
@@ -86,13 +94,12 @@ void find_ranges(const Job& job, int64_t begin, int64_t end) {
 }
 
 // Blocks of channels of one image each, transposed, with the sums for the coordinates.
-template <class S, int D, int K, int W>
+template <class R, int D, int K, int W>
 void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
-  using R = Work<S>;
-  Part<S, W> part(job, true);
+  Part<R, W> part(job, true);
   const Scratch<R> summed(job, job.pixels * W);
   if (!part.ready() || !summed.aligned()) return;
-  if (!job.both) {  // another pass sums for the coordinates and the fill
+  if (!job.both()) {  // another pass sums for the coordinates and the fill
     part.job.call.grad_coordinates = part.job.call.grad_fill = nullptr;
     part.job.matrix_sums = nullptr;
   }
@@ -100,12 +107,12 @@ void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
   for (int64_t task = begin; task < end; ++task) {
     const int64_t n = task / job.blocks;
     part.take(n, task % job.blocks);
-    if (job.both) part.read_image();
+    if (job.both()) part.read_image();
     part.read_gradient();
     __builtin_memset(summed.aligned(), 0, job.pixels * W * sizeof(R));
     double fill[W] = {};
     const bool fills = part.job.call.grad_fill;
-    run_tiles<R, D, K>(part.job, n, {0, job.tiles}, job.both, task, fills ? fill : nullptr, strip,
+    run_tiles<R, D, K>(part.job, n, {0, job.tiles}, job.both(), task, fills ? fill : nullptr, strip,
                        nullptr);
     for (int64_t c = 0; fills && c < part.channels; ++c)
       job.fill_sums[task * job.call.channels + part.first + c] = fill[c];
@@ -114,28 +121,29 @@ void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
 }
 
 // The tiles of the images that one image of the source serves.
-template <class S, int D, int K>
-void scatter_tiles(const Job& job, int64_t b, const Strip<Work<S>>& strip,
-                   Cells<Work<S>, D>* cells) {
+template <class R, int D, int K>
+void scatter_tiles(const Job& job, int64_t b, const Strip<R>& strip, Cells<R, D>* cells) {
   const Call& call = job.call;
   const bool own = call.image_batch > 1;
   for (int64_t n = own ? b : 0; n < (own ? b + 1 : call.batch); ++n) {
     const int64_t place = n * job.strips + strip.rows.low / job.strip_rows;
-    double* fill = job.both && job.fill_sums ? job.fill_sums + place * call.channels : nullptr;
-    run_tiles<S, D, K>(job, n, {0, job.tiles}, job.both, place, fill, strip, cells);
+    double* fill = job.both() && job.fill_sums ? job.fill_sums + place * call.channels : nullptr;
+    run_tiles<R, D, K>(job, n, {0, job.tiles}, job.both(), place, fill, strip, cells);
   }
 }
 
-template <class S, int D, int K>
-void scatter_cells(const Job& job, int64_t b, const Strip<Work<S>>& strip, Margins<S>& margins) {
-  Cells<Work<S>, D> cells(job, strip.rows);
+template <class R, int D, int K>
+void scatter_cells(const Job& job, int64_t b, const Strip<R>& strip, Margins& margins) {
+  Cells<R, D> cells(job, strip.rows);
   for (int64_t first = 0; cells.ready() && first < job.call.channels; first += kChunk) {
     Job part = job;
-    part.call = channels_of<S>(job.call, first, kChunk);
-    if (job.margins && !margins.ready()) return;
-    if (job.margins) margins.take(job, b, part);
+    part.call = channels_of(job.call, first, kChunk);
+    if (job.path == Path::kMargins) {
+      if (!margins.ready()) return;
+      margins.take(job, b, part);
+    }
     cells.clear(part.call.channels);
-    scatter_tiles<S, D, K>(part, b, strip, &cells);
+    scatter_tiles<R, D, K>(part, b, strip, &cells);
     for (int64_t c = 0; c < part.call.channels; ++c)
       cells.collect(job.call, c, strip.grad + (first + c) * job.call.image.channel);
   }
@@ -152,25 +160,25 @@ void clear(const Job& job, const Strip<R>& strip) {
                      (strip.rows.high - strip.rows.low) * row * sizeof(R));
 }
 
-template <class S, int D, int K>
+template <class R, int D, int K>
 void scatter(const Job& job, int64_t begin, int64_t end) {
-  using R = Work<S>;
   if constexpr (D == 2 && K == 2)
-    if (job.blocks && side_width(job.call) == 4)
-      return scatter_blocks<S, D, K, 4>(job, begin, end);
-  if (job.blocks) return scatter_blocks<S, D, K, kBlock<R>>(job, begin, end);
-  Margins<S> margins(job);
+    if (job.path == Path::kBlocks && job.block == 4)
+      return scatter_blocks<R, D, K, 4>(job, begin, end);
+  if (job.path == Path::kBlocks) return scatter_blocks<R, D, K, kBlock<R>>(job, begin, end);
+  const bool in_cells = job.path == Path::kCells || job.path == Path::kMargins;
+  Margins margins(job);
   for (int64_t task = begin; task < end; ++task) {
     const int64_t b = task / job.strips, rows = job.call.source[D - 1];
     const int64_t low = task % job.strips * job.strip_rows, high = low + job.strip_rows;
     const Strip<R> strip{static_cast<R*>(job.call.grad_image) + b * job.call.image.batch,
                          {low, high < rows ? high : rows},
                          job.strips > 1};
-    if (job.cells) {
-      scatter_cells<S, D, K>(job, b, strip, margins);
+    if (in_cells) {
+      if constexpr (K == 2) scatter_cells<R, D, K>(job, b, strip, margins);
     } else {
       clear(job, strip);
-      scatter_tiles<S, D, K>(job, b, strip, nullptr);
+      scatter_tiles<R, D, K>(job, b, strip, nullptr);
     }
   }
 }

@@ -1,5 +1,8 @@
 // The pixels that a tile reads, with their weights: k(x − m) of every axis, multiplied out.
-#include "padding.h"
+#pragma once
+#include "axis.h"
+#include "job.h"
+#include "lanes.h"
 
 namespace STN_ISA {
 namespace {
@@ -8,99 +11,11 @@ constexpr int power(int base, int exponent) {
   return exponent == 0 ? 1 : base * power(base, exponent - 1);
 }
 
-// Keys' kernel with a = -0.75 and its slope, for distances d that lie in [-1, 1), or far out.
-template <class R>
-inline R cubic(R d, bool far) {
-  const R c = R(0.75), x = d < 0 ? -d : d, near = 1 - x, rest = 2 - x;
-  return far ? rest * rest * (c * near) : near * near * (1 + 2 * x) + c * (x * x * near);
-}
-
-template <class R>
-inline R cubic_slope(R d, bool far) {
-  const R c = R(0.75), x = d < 0 ? -d : d, near = 1 - x, rest = 2 - x;
-  const R slope = far ? -2 * rest * (c * near) - rest * rest * c
-                      : 2 * near * near - 2 * near * (1 + 2 * x) + c * (2 * x * near - x * x);
-  return d < 0 ? -slope : slope;
-}
-
 inline bool everywhere(const Lanes<Index>& mask) {
   Index all = -1;
   each(i) all &= mask[i];
   return all == -1;
 }
-
-// The weight of tap k at a distance d of the coordinate from its base, and its slope.
-template <int K, class R>
-inline R weight_of(R d, int k) {
-  if (K == 1) return 1;
-  const R rest = d - R(K == 4 ? k - 1 : k);
-  return K == 2 ? (k ? 1 + rest : 1 - rest) : cubic(rest, k == 0 || k == 3);
-}
-
-template <int K, class R>
-inline R slope_of(R d, int k, R moved) {
-  if (K == 1) return 0;
-  return K == 2 ? (k ? moved : -moved) : cubic_slope(d - R(k - 1), k == 0 || k == 3);
-}
-
-template <class R, int K>
-struct Axis {
-  static constexpr int kFirst = K == 4 ? -1 : 0;  // tap, relative to the base
-  Lanes<R> weight[K], slope[K];  // slope: of the weight, to the coordinate; unset if it is ±1
-  Lanes<Index> pixel[K], inside[K];               // inside: -1 or 0, not for whole tiles
-  Lanes<Index> first;  // pixel of the first tap, which may be one before the image's
-
-  // For coordinates anywhere, in points that are `alive`.
-  template <bool kSlopes>
-  void set(const Call& call, int64_t length, const Lanes<R>& given, const Lanes<Index>& alive) {
-    Lanes<R> x, moved;
-    each(i) x[i] = alive[i] ? given[i] : 0;
-    if (fills(call.padding)) return set_taps<kSlopes, true>(length, x, moved, alive);
-    each(i) moved[i] = 1;
-    if (K < 4) move_inside(call, length, x, &moved);
-    set_taps<kSlopes, false>(length, x, moved, alive);
-    if (K == 4 || call.padding == kWrap) read_moved(call, length, x);
-  }
-
- private:
-  template <bool kSlopes, bool kFilling>
-  void set_taps(int64_t length, const Lanes<R>& x, const Lanes<R>& moved,
-                const Lanes<Index>& alive) {
-    const R low = -R(K / 2 + 1), high = R(length + K / 2), last = R(length - 1);
-    each(i) {
-      R place = x[i];
-      if (kFilling) place = place < low ? low : place > high ? high : place;
-      const R base = K % 2 ? even(place) : floor_of(place), d = place - base;
-      STN_UNROLL
-      for (int k = 0; k < K; ++k) {
-        const R read = base + R(k + kFirst), clipped = read > last ? last : read > 0 ? read : 0;
-        weight[k][i] = weight_of<K>(d, k);
-        if (kSlopes) {
-          const R change = slope_of<K>(d, k, kFilling ? R(1) : moved[i]);
-          slope[k][i] = alive[i] ? change : 0;
-        }
-        inside[k][i] = kFilling ? -Index(read == clipped) & alive[i] : alive[i];
-        const Index rounded = Index(clipped), end = Index(length - 1);
-        pixel[k][i] = rounded > end ? end : rounded;
-      }
-      const R least = base < -1 ? -1 : base;
-      if (K == 2 && kSlopes) first[i] = Index(least > last ? last : least);
-    }
-  }
-
-  // Reads what paddings put in the place of taps outside.
-  void read_moved(const Call& call, int64_t length, const Lanes<R>& x) {
-    Lanes<R> read;
-    for (int k = 0; k < K; ++k) {
-      each(i) read[i] = (K % 2 ? even(x[i]) : floor_of(x[i])) + R(k + kFirst);
-      move_inside<R>(call, length, read, nullptr);
-      each(i) {
-        const Index place = Index(read[i] > 0 ? read[i] < R(length) ? read[i] : 0 : 0);
-        pixel[k][i] = place < Index(length) ? place : Index(length - 1);
-      }
-    }
-  }
-};
 
 // All taps of a tile. `kSlopes`: whether derivatives will be asked for.
 template <class R, int D, int K, bool kSlopes>
@@ -118,19 +33,20 @@ class Taps {
   bool pairs;
   Lanes<Index> pair[kRows], second[2];  // second: whether a tap is the second of them
 
-  Taps(const Job& job, const Lanes<R> (&pixel)[D]) : pairs(false) {
+  STN_SHARED Taps(const Job& job, const Lanes<R> (&pixel)[D]) : pairs(false) {
     const Call& call = job.call;
     Index stride[D];
     stride[0] = Index(call.image.pixel);
-    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(job.extent[a - 1]);
+    for (int a = 1; a < D; ++a) stride[a] = stride[a - 1] * Index(job.memory.extent[a - 1]);
     STN_UNROLL
     for (int t = 0; t < kCount; ++t) {
       shift[t] = 0;
       for (int a = 0; a < D; ++a) shift[t] += part(t, a) * stride[a];
     }
-    whole = job.margins || everywhere_inside(call, pixel);
-    if (job.margins)
-      read_whole<true>(job, pixel, stride);
+    const bool margin = K == 2 && job.memory.margin;  // copies are made of no other taps
+    whole = margin || everywhere_inside(call, pixel);
+    if (margin)
+      read_whole<K == 2>(job, pixel, stride);
     else if (whole)
       read_whole<false>(job, pixel, stride);
     else
@@ -138,7 +54,7 @@ class Taps {
   }
 
   // Turns sums over channels of gradient × value, a tap each, into the gradient to coordinates.
-  void slopes(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
+  STN_SHARED void slopes(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
     if (K == 1)
       for (auto& along : grad) each(i) along[i] = 0;
     else if (K == 2 && whole)
@@ -148,43 +64,58 @@ class Taps {
   }
 
   // Asks for the memory of a plane that this tile will read, of which 8 points mostly share a line;
-  // or of points, of so many values each.
-  template <class S>
-  STN_ASK void fetch(const S* from, int64_t values) const {
+  // or of points, of so many values of a size each.
+  STN_ASK void fetch(const char* from, int64_t size, int64_t values) const {
     const int step = values > 1 ? 1 : 8;
     for (int row = 0; row < kRows; ++row)
-      for (int i = 0; i < kTile; i += step) ask<false>(from + at(row * K + K / 2, i), values);
+      for (int i = 0; i < kTile; i += step)
+        ask<false>(from + at(row * K + K / 2, i) * size, values * size);
   }
 
   int64_t at(int t, int64_t i) const { return whole ? start[i] + shift[t] : index[t][i]; }
 
  private:
-  // Sums over the taps of an axis after the other. `kUnit`: slopes are ±1, and are not stored.
+  // `kUnit`: slopes are ±1, and are not stored.
   template <bool kUnit>
   void contract(const Lanes<R> (&dot)[kCount], Lanes<R> (&grad)[D]) const {
     each(i) {
       R value[kCount], along[D][kCount];  // sums so far: of values, and of slopes along an axis
       STN_UNROLL
       for (int t = 0; t < kCount; ++t) value[t] = dot[t][i];
-      STN_UNROLL
-      for (int a = 0; a < D; ++a) {
-        for (int j = 0; j < power(K, D - 1 - a); ++j) {
-          R sum = 0, change = 0, other[D] = {};
-          STN_UNROLL
-          for (int k = 0; k < K; ++k) {
-            const R weight = axis[a].weight[k][i], of = value[j * K + k];
-            sum += weight * of;
-            change += kUnit ? (k ? of : -of) : axis[a].slope[k][i] * of;
-            for (int b = 0; b < a; ++b) other[b] += weight * along[b][j * K + k];
-          }
-          value[j] = sum;
-          along[a][j] = change;
-          for (int b = 0; b < a; ++b) along[b][j] = other[b];
-        }
-      }
+      contract_axis<kUnit, 0>(i, value, along);
       STN_UNROLL
       for (int a = 0; a < D; ++a) grad[a][i] = along[a][0];
     }
+  }
+
+  // Sums over the taps of axis a, and then over those of the next.
+  template <bool kUnit, int a>
+  STN_INLINE void contract_axis(int i, R (&value)[kCount], R (&along)[D][kCount]) const {
+    constexpr int kRest = power(K, D - 1 - a);
+    contract_row<kUnit, a>(i, 0, value, along);
+    if constexpr (kRest > 1) contract_row<kUnit, a>(i, 1, value, along);
+    if constexpr (kRest > 2) {
+      STN_UNROLL
+      for (int j = 2; j < kRest; ++j) contract_row<kUnit, a>(i, j, value, along);
+    }
+    if constexpr (a + 1 < D) contract_axis<kUnit, a + 1>(i, value, along);
+  }
+
+  template <bool kUnit, int a>
+  STN_INLINE void contract_row(int i, int j, R (&value)[kCount], R (&along)[D][kCount]) const {
+    R sum = 0, change = 0, other[D] = {};
+    STN_UNROLL
+    for (int k = 0; k < K; ++k) {
+      const R weight = axis[a].weight[k][i], of = value[j * K + k];
+      sum += weight * of;
+      change += kUnit ? (k ? of : -of) : axis[a].slope[k][i] * of;
+      if constexpr (a > 0) other[0] += weight * along[0][j * K + k];
+      if constexpr (a > 1) other[1] += weight * along[1][j * K + k];
+    }
+    value[j] = sum;
+    along[a][j] = change;
+    if constexpr (a > 0) along[0][j] = other[0];
+    if constexpr (a > 1) along[1][j] = other[1];
   }
 
   static constexpr int part(int tap, int a) { return tap / power(K, a) % K; }
@@ -216,7 +147,7 @@ class Taps {
     for (int a = 0; a < D; ++a) {
       step[a] = stride[a];
       last[a] = R(call.source[a]);
-      origin[a] = Index(job.origin[a]);
+      origin[a] = Index(job.memory.origin[a]);
     }
     each(i) {
       Index at = 0, live = -1;
@@ -258,26 +189,25 @@ class Taps {
     Lanes<Index> alive;
     each(i) {
       Index live = -1;
+      STN_UNROLL
       for (int a = 0; a < D; ++a) live &= -Index(finite(pixel[a][i]));
       alive[i] = live;
     }
     for (int a = 0; a < D; ++a)
       axis[a].template set<kSlopes>(call, call.source[a], pixel[a], alive);
     if (call.padding == kRenormalise) renormalise();
-    each(i) {
+    for (int t = 0; t < kCount; ++t) each(i) {
+      R product = 1;
+      Index at = 0, in = -1;
       STN_UNROLL
-      for (int t = 0; t < kCount; ++t) {
-        R product = 1;
-        Index at = 0, in = -1;
-        for (int a = 0; a < D; ++a) {
-          product *= axis[a].weight[part(t, a)][i];
-          at += axis[a].pixel[part(t, a)][i] * stride[a];
-          in &= axis[a].inside[part(t, a)][i];
-        }
-        weight[t][i] = product;
-        index[t][i] = at;
-        inside[t][i] = in;
+      for (int a = 0; a < D; ++a) {
+        product *= axis[a].weight[part(t, a)][i];
+        at += axis[a].pixel[part(t, a)][i] * stride[a];
+        in &= axis[a].inside[part(t, a)][i];
       }
+      weight[t][i] = product;
+      index[t][i] = at;
+      inside[t][i] = in;
     }
     find_pairs(call, stride[0]);
   }

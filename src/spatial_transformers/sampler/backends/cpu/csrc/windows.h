@@ -2,43 +2,41 @@
 //
 // A copy is read in streams, where maps that turn or shear would wait for every line of memory. It
 // stays in the nearest caches, all its taps are pixels, and channels come to lie side by side.
-#include "margins.h"
+#pragma once
+#include "coordinates.h"
+#include "job.h"
+#include "padding.h"
+#include "read.h"
+#include "scratch.h"
+#include "sum.h"
+#include "taps.h"
+#include "transpose.h"
 
 namespace STN_ISA {
 namespace {
 
-// Values that are copied: as they are stored, or several channels side by side, widened.
-template <class S, int W>
-struct Copied {
-  using Type = Work<S>;
-};
-template <class S>
-struct Copied<S, 1> {
-  using Type = S;
-};
-
 // W channels of a window, whose points read a box of the source.
-template <class S, int W>
+template <class R, int W>
 class Window {
  public:
   explicit Window(const Job& job)
       : whole_(job), call_(job.call), part_(job), box_(job, kRoom * W), sums_(job, kTile * W) {
-    part_.margins = true;
     Call& call = part_.call;
-    if (W > 1) call.dtype = dtype_of(R());
+    part_.memory.margin = true;
+    part_.width = W;
+    call.dtype = dtype_of(R());
     call.image_batch = 1;
-    call.image = {0, 1, W};
-    call.image_data = box_.aligned();
-    if (W == 1) return;
     call.channels = W;
-    call.output = {0, 1, W};
+    call.image = call.output = {0, 1, W};
+    call.image_data = box_.aligned();
     call.output_data = sums_.aligned();
+    call.fill_data = nullptr;  // which lies in the margin
   }
 
   bool ready() const { return box_.aligned() && sums_.aligned(); }
 
   void forward(int64_t n, int64_t window, int64_t channel) {
-    call_ = channels_of<S>(whole_.call, channel, W);
+    call_ = channels_of(whole_.call, channel, W);
     const Frame<R> frame = frame_of<R>(whole_, n);
     if (take_image()) {
       copy(n);
@@ -58,14 +56,12 @@ class Window {
     } else {
       each_tile(window, [&](int64_t, Tile tile) {
         const Coordinates<R, 2> coordinates(whole_, n, frame, tile);
-        sum_planes<S, 2>(call_, Taps<R, 2, 2, false>(whole_, coordinates.pixel), n, tile);
+        sum_planes<R, 2>(call_, Taps<R, 2, 2, false>(whole_, coordinates.pixel), n, tile);
       });
     }
   }
 
  private:
-  using R = Work<S>;
-  using V = typename Copied<S, W>::Type;
   static constexpr int64_t kRoom = kGroup * kTile * (W > 4 ? 2 : 4);  // pixels
   static constexpr int64_t kAhead = 4;  // rows that are asked for before they are needed
 
@@ -83,10 +79,10 @@ class Window {
     const Call& call = whole_.call;
     const int64_t points = whole_.points < kGroup * kTile ? whole_.points : kGroup * kTile;
     for (int a = 0; a < 2; ++a) {
-      part_.origin[a] = -kMargin;
-      part_.extent[a] = call.source[a] + 2 * kMargin;
+      part_.memory.origin[a] = -kMargin;
+      part_.memory.extent[a] = call.source[a] + 2 * kMargin;
     }
-    const int64_t area = part_.extent[0] * part_.extent[1];
+    const int64_t area = part_.memory.extent[0] * part_.memory.extent[1];
     return fills(call.padding) && area <= 2 * points && area <= kRoom;
   }
 
@@ -120,111 +116,81 @@ class Window {
       R first = low[a][0], last = high[a][0];
       each(i) first = low[a][i] < first ? low[a][i] : first;
       each(i) last = high[a][i] > last ? high[a][i] : last;
-      part_.origin[a] = int64_t(floor_of(first));
-      part_.extent[a] = int64_t(floor_of(last)) + 2 - part_.origin[a];
+      part_.memory.origin[a] = int64_t(floor_of(first));
+      part_.memory.extent[a] = int64_t(floor_of(last)) + 2 - part_.memory.origin[a];
     }
-    return all && part_.extent[0] * part_.extent[1] <= kRoom;
+    return all && part_.memory.extent[0] * part_.memory.extent[1] <= kRoom;
   }
 
   // Copies the box. Beyond the image lies the fill; where paddings have none, the last pixel, which
   // is not read but with weight 0.
   void copy(int64_t n) {
     const Call& call = call_;
-    const int64_t width = call.source[0], height = call.source[1], length = part_.extent[0];
-    const int64_t low = part_.origin[0], begin = within(low, width);
+    const int64_t width = call.source[0], height = call.source[1], length = part_.memory.extent[0];
+    const int64_t low = part_.memory.origin[0], begin = within(low, width);
     const int64_t end = within(low + length, width);
-    const S* image = read_plane<S>(call, n, 0);
+    const char* image = image_address(call, n, 0);
+    const int64_t size = size_of(call), step = call.image.channel * size;
     const bool filling = fills(call.padding);
-    V outside[W] = {};
-    const S* fill = static_cast<const S*>(call.fill_data);
-    for (int64_t c = 0; fill && c < call.channels; ++c) outside[c] = copied(fill[c]);
-    V* to = box_.aligned();
-    for (int64_t k = 0; k < part_.extent[1]; ++k, to += length * W) {
-      const int64_t y = part_.origin[1] + k, row = within(y, height - 1);
+    R outside[W] = {};
+    for (int64_t c = 0; c < call.channels; ++c) outside[c] = fill_of<R>(call, c);
+    R* to = box_.aligned();
+    for (int64_t k = 0; k < part_.memory.extent[1]; ++k, to += length * W) {
+      const int64_t y = part_.memory.origin[1] + k, row = within(y, height - 1);
       const bool none = filling && row != y;
       const int64_t before = none ? length : begin - low, count = none ? 0 : end - begin;
-      const S* from = image + row * width + begin;
+      const char* from = image + (row * width + begin) * size;
       const int64_t ahead = (within(y + kAhead, height - 1) - row) * width;
       for (int64_t c = 0; c < call.channels; ++c)
-        ask<false>(from + c * call.image.channel + ahead, end - begin);
+        ask<false>(from + c * step + ahead * size, (end - begin) * size);
       put(outside, before, to);
       if constexpr (W == 1)
-        __builtin_memcpy(to + before, from, count * sizeof(S));
+        copy_row(call, from, count, to + before);
       else
-        to_points<W>(from, call.image.channel, call.channels, count, to + before * W);
-      V* rest = to + (before + count) * W;
+        points_of<W>(call, from, call.image.channel, call.channels, count, to + before * W);
+      R* rest = to + (before + count) * W;
       put(filling ? outside : rest - W, length - before - count, rest);
     }
   }
 
   static int64_t within(int64_t x, int64_t last) { return x < 0 ? 0 : x > last ? last : x; }
 
-  static V copied(S value) {
-    if constexpr (W == 1)
-      return value;
-    else
-      return widen(value);
+  static void copy_row(const Call& call, const char* from, int64_t count, R* to) {
+    as_stored<R>(call, [&](auto zero) {
+      using S = decltype(zero);
+      if constexpr (sizeof(S) == sizeof(R))
+        __builtin_memcpy(to, from, count * sizeof(R));
+      else
+        for (int64_t i = 0; i < count; ++i) to[i] = widen(typed<S>(from)[i]);
+    });
   }
 
-  static void put(const V* value, int64_t count, V* to) {
-    for (int64_t i = 0; i < count; ++i)
-      for (int c = 0; c < W; ++c) to[i * W + c] = value[c];
+  static void put(const R* value, int64_t count, R* to) {
+    for (int64_t i = 0; i < count; ++i) __builtin_memcpy(to + i * W, value, W * sizeof(R));
   }
 
   void sum(int64_t n, const Lanes<R> (&pixel)[2], Tile tile) {
     const Taps<R, 2, 2, false> taps(part_, pixel);
-    if constexpr (W == 1) {
-      sum_tile<V, 2>(part_.call, taps, n, tile);
-    } else {
-      const int64_t step = call_.output.channel;
-      S* planes = static_cast<S*>(call_.output_data) + n * call_.output.batch + tile.start;
-      for (int64_t c = 0; c < call_.channels; ++c)
-        ask<true>(planes + c * step + kAhead * whole_.windows.step, kTile);
-      sum_tile<V, 2>(part_.call, taps, n, {0, tile.count});
-      to_planes<W>(sums_.aligned(), step, call_.channels, tile.count, planes);
+    const int64_t step = call_.output.channel;
+    char* planes = output_address(call_, n, 0, tile);
+    if (W == 1 && call_.dtype == part_.call.dtype) {  // what is summed is stored
+      const char* from = reinterpret_cast<const char*>(box_.aligned());
+      return sum_plane<R, 2>(part_.call, taps, from, R(0), tile, planes);
     }
+    for (int64_t c = 0; W > 1 && c < call_.channels; ++c)
+      ask<true>(planes + (c * step + kAhead * whole_.windows.step) * size_of(call_),
+                kTile * size_of(call_));
+    sum_tile<R, 2>(part_, taps, n, {0, tile.count});
+    planes_of<W>(call_, sums_.aligned(), step, call_.channels, tile.count, planes);
   }
 
   const Job& whole_;
   Call call_;  // for the channels of the window
   Job part_;   // which reads the box
-  Scratch<V> box_, sums_;
+  Scratch<R> box_, sums_;
   Lanes<R> pixel_[kGroup][2];
   int64_t tiles_;
 };
-
-template <class S, int W>
-void forward_windows(const Job& job, int64_t begin, int64_t end) {
-  Window<S, W> part(job);
-  for (int64_t task = begin; part.ready() && task < end; ++task) {
-    const int64_t place = task / job.blocks;
-    part.forward(place / job.windows.count, place % job.windows.count, task % job.blocks * W);
-  }
-}
-
-template <class S, int D, int K>
-void forward_blocks(const Job& job, int64_t begin, int64_t end) {
-  Part<S, kBlock<Work<S>>> part(job, false);
-  for (int64_t task = begin; part.ready() && task < end; ++task) {
-    part.take(task / job.blocks, task % job.blocks);
-    part.read_image();
-    part.template forward<D, K>();
-  }
-}
-
-template <class S, int D, int K>
-void forward(const Job& job, int64_t begin, int64_t end) {
-  if constexpr (D == 2 && K == 2)
-    if (job.windows.count)
-      switch (side_width(job.call)) {
-        case 1: return forward_windows<S, 1>(job, begin, end);
-        case 4: return forward_windows<S, 4>(job, begin, end);
-        default: return forward_windows<S, kBlock<Work<S>>>(job, begin, end);
-      }
-  if (job.blocks) return forward_blocks<S, D, K>(job, begin, end);
-  for (int64_t task = begin; task < end; ++task)
-    forward_group<S, D, K>(job, task / job.groups, task % job.groups);
-}
 
 }  // namespace
 }  // namespace STN_ISA

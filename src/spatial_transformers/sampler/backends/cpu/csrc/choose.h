@@ -1,0 +1,7 @@
+// Which compiled path a call takes, and how it is cut into tasks.
+#pragma once
+#include "job.h"
+
+// Return all of a job but the memory of its sums.
+Job forward_job(const Call&);
+Job backward_job(const Call&);

@@ -18,8 +18,8 @@ from torch.utils._device import _device_constructors
 
 #: Examples of docstrings that trace; other tests carry the mark themselves.
 TRACED_EXAMPLES = ("spatial_transformers.export.export",)
-#: The names of the costly instances that run.
-CHOSEN = pytest.StashKey[set[str]]()
+#: The costly instances that are done in full.
+CHOSEN = pytest.StashKey[set[pytest.Item]]()
 
 
 def pytest_addoption(parser):
@@ -47,8 +47,6 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=traced)
         items[:] = [item for item in items if item not in set(traced)]
     _leave_out_costly(config, items)
-    for item in items:
-        _share_what_a_module_makes(item)
 
 
 def _leave_out_costly(config, items):
@@ -57,7 +55,7 @@ def _leave_out_costly(config, items):
     costly = [item for item in items if item.get_closest_marker("costly")]
     checked = [i for i in items if "check_derivatives" in getattr(i, "fixturenames", ())]
     chosen = {*costly, *checked} if every else {*_sample(costly), *_sample(checked)}
-    config.stash[CHOSEN] = {item.nodeid for item in chosen}
+    config.stash[CHOSEN] = chosen
     left_out = set(costly) - chosen
     left_out |= {i for i in items if i.get_closest_marker("only_all") and not every}
     config.hook.pytest_deselected(items=list(left_out))
@@ -91,24 +89,13 @@ def _kinds(item):
     return tuple(tuple(getattr(v, "kind", id(v)) for v in found) for found in values)
 
 
-def _share_what_a_module_makes(item):
-    """Keep tests on one worker that share a module's fixture, which each worker would make."""
-    fixtures = getattr(item, "_fixtureinfo", None)
-    made = fixtures.name2fixturedefs.items() if fixtures else ()
-    shared = [name for name, found in made if found[-1].scope == "module"]
-    if shared:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        which = "".join(f" {params[name]}" for name in shared if name in params)
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}{which}"))
-
-
 @pytest.fixture
 def check_derivatives(request):
     """Compare first and second derivatives with differences: whole ones, or along a direction.
 
     Where `alone` is given, all inputs are checked along a direction, and these are as a whole.
     """
-    whole = request.node.nodeid in request.config.stash[CHOSEN]
+    whole = request.node in request.config.stash[CHOSEN]
 
     def check(function, inputs, *, alone=None, **options):
         for test in (gradcheck, gradgradcheck):

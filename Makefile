@@ -1,4 +1,4 @@
-# make demo: the main job; make test: the suite; make test-all: with every slow compilation too;
+# make demo: the main job; make test: the suite; make test-all: all that is costly, too;
 # make check: style, types, house rules; make format, make api: renew what they check.
 # make sanitize: replay the compiled code under ThreadSanitizer, AddressSanitizer and UBSan.
 # make bench: measure against others, and renew the tables of docs/; continues where it was stopped.

@@ -3,21 +3,28 @@
 `pytest --typed` installs jaxtyping's import hook, which checks every annotated shape, and leaves
 out the tests marked `traced`. `pytest -m traced` runs those on the package as users import it.
 Plain `pytest` runs everything without the hook.
+
+What takes seconds is done for a sample of a test's instances, and with `--all` for all of them:
+`_sample` says which run of tests marked `costly`, and where derivatives are checked entry by entry.
 """
 
 import sys
+from itertools import groupby
 
 import pytest
 import torch
+from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._device import _device_constructors
 
 #: Examples of docstrings that trace; other tests carry the mark themselves.
 TRACED_EXAMPLES = ("spatial_transformers.export.export",)
+#: The costly instances that are done in full.
+CHOSEN = pytest.StashKey[set[pytest.Item]]()
 
 
 def pytest_addoption(parser):
     parser.addoption("--typed", action="store_true", help="check shapes; leaves `traced` tests out")
-    parser.addoption("--all", action="store_true", help="compile every transformation by inductor")
+    parser.addoption("--all", action="store_true", help="all instances of what is costly")
     parser.addoption("--table", action="store_true", help="print transformations × checks")
 
 
@@ -39,6 +46,65 @@ def pytest_collection_modifyitems(config, items):
         traced = [item for item in items if item.get_closest_marker("traced")]
         config.hook.pytest_deselected(items=traced)
         items[:] = [item for item in items if item not in set(traced)]
+    _leave_out_costly(config, items)
+
+
+def _leave_out_costly(config, items):
+    """Without `--all` keep, of tests marked `costly`, a sample of their instances."""
+    every = config.getoption("--all")
+    costly = [item for item in items if item.get_closest_marker("costly")]
+    checked = [i for i in items if "check_derivatives" in getattr(i, "fixturenames", ())]
+    chosen = {*costly, *checked} if every else {*_sample(costly), *_sample(checked)}
+    config.stash[CHOSEN] = chosen
+    left_out = set(costly) - chosen
+    left_out |= {i for i in items if i.get_closest_marker("only_all") and not every}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _sample(items):
+    """Yield instances of each test in which every kind of every parameter's values occurs.
+
+    The k-th takes the k-th kind of each parameter, those with fewer kinds beginning anew.
+    """
+    for _, group in groupby(items, lambda item: item.nodeid.partition("[")[0]):
+        first = {}
+        for item in group:
+            first.setdefault(_kinds(item), item)
+        columns = [list(dict.fromkeys(column)) for column in zip(*first, strict=True)]
+        for k in range(max(map(len, columns), default=1)):
+            yield first[tuple(column[k % len(column)] for column in columns)]
+
+
+def _kinds(item):
+    """Return the values, or their `kind`, of each parameter, or of those that go together.
+
+    Instances share the objects that `parametrize` was given.
+    """
+    params = dict(getattr(getattr(item, "callspec", None), "params", {}))
+    names = [mark.args[0] for mark in item.iter_markers("parametrize")]
+    names = [found.split(",") if isinstance(found, str) else found for found in names]
+    together = [[params.pop(name.strip()) for name in found] for found in names]
+    values = [*together, *([value] for value in params.values())]
+    return tuple(tuple(getattr(v, "kind", id(v)) for v in found) for found in values)
+
+
+@pytest.fixture
+def check_derivatives(request):
+    """Compare first and second derivatives with differences: whole ones, or along a direction.
+
+    Where `alone` is given, all inputs are checked along a direction, and these are as a whole.
+    """
+    whole = request.node in request.config.stash[CHOSEN]
+
+    def check(function, inputs, *, alone=None, **options):
+        for test in (gradcheck, gradgradcheck):
+            if not whole or alone:
+                assert test(function, inputs, fast_mode=True, **options)
+            if whole:
+                assert test(function, alone or inputs, **options)
+
+    return check
 
 
 @pytest.fixture(autouse=True)

@@ -25,11 +25,7 @@ LITTER = (
     ".egg-info",
 )
 
-
-@pytest.fixture(scope="module", autouse=True)
-def _only_if_asked_for(request):
-    if not request.config.option.all:
-        pytest.skip("it builds packages: --all")
+pytestmark = pytest.mark.only_all
 
 
 @pytest.fixture(scope="module")

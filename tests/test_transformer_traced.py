@@ -108,6 +108,7 @@ def test_wrong_images():
         _stn(2).warp(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, 6))
 
 
+@pytest.mark.costly
 @starts
 @dimensions
 def test_compile(ndim, perturbation):
@@ -116,13 +117,15 @@ def test_compile(ndim, perturbation):
     compile_and_compare(stn, _cases(ndim, torch.float64, (2, 3)))
 
 
-@dimensions
+# In 2-D the cpu backend's own test compiles by inductor.
+@pytest.mark.parametrize("ndim", [pytest.param(2, marks=pytest.mark.only_all), 3])
 def test_compile_by_inductor(ndim):
     stn = _stn(ndim, LocalisationFCN, perturbation=0.0)
     stn.localisation = Posed(stn.localisation)
     compile_and_compare(stn.double(), _cases(ndim, torch.float64, (2, 3)), backend="inductor")
 
 
+@pytest.mark.costly
 @dimensions
 @pytest.mark.parametrize("network", [LocalisationCNN, LocalisationFCN])
 @pytest.mark.parametrize("size", [None, 7])

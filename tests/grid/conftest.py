@@ -1,16 +1,19 @@
 """Tests that ask for a family run once per transformation of `contract.py`, or per one able to."""
 
+import pytest
+
 #: The name of a fixture, and what a family must do for the tests that ask for it.
 ASKED = {
     "family": lambda family: True,
+    "affine": lambda family: True,
     "neutral": lambda family: family.neutral,
     "invertible": lambda family: "inverse" in family.closed,
     "composable": lambda family: "compose" in family.closed,
     "open_family": lambda family: len(family.closed) < 2,
     "singular": lambda family: family.singular,
 }
-#: A compilation by inductor takes a minute with its backward: one per dimension, or `--all`.
-COMPILED = ("affine-2d", "affine-3d")
+#: Of all families, those that tests run for by default that ask for `affine`.
+AFFINE = ("affine-2d", "affine-3d")
 
 
 def pytest_generate_tests(metafunc):
@@ -19,9 +22,14 @@ def pytest_generate_tests(metafunc):
             from .contract import FAMILIES  # not before the import hook of `--typed` is in place
 
             families = [family for family in FAMILIES if able(family)]
-            if "by_inductor" in metafunc.function.__name__ and not metafunc.config.option.all:
-                families = [family for family in families if family.name in COMPILED]
-            metafunc.parametrize(name, families, ids=lambda family: family.name)
+            marks = pytest.mark.only_all
+            params = [
+                pytest.param(family, id=family.name, marks=marks)
+                if name == "affine" and family.name not in AFFINE
+                else pytest.param(family, id=family.name)
+                for family in families
+            ]
+            metafunc.parametrize(name, params)
 
 
 def pytest_collection_modifyitems(items):

@@ -1,7 +1,7 @@
 """Every transformation, listed once: what is listed here runs the whole contract battery."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -68,6 +68,16 @@ class Family(NamedTuple):
         """Draw points (n, K, ndim), a few of them outside [-1, 1]."""
         return torch.rand(n, POINTS, self.make().ndim, dtype=dtype) * (2 * self.inner) - self.inner
 
+    @property
+    def kind(self) -> tuple:
+        """What is costly runs once per kind: per class, and the affine map per dimension."""
+        return _kind(self.make)
+
+    @property
+    def evaluates_first(self) -> bool:
+        """Whether none listed before evaluates by the same code in as many dimensions."""
+        return self is next(other for other in FAMILIES if _code(other.make) == _code(self.make))
+
 
 class Grouped(FreeForm):
     """Control points of a volume that move in groups of 24 entries: all would be many to check."""
@@ -82,6 +92,18 @@ class Grouped(FreeForm):
 
     def _values(self, theta):
         return super()._values(theta).repeat_interleave(24, 1)
+
+
+@cache
+def _kind(make: Callable[[], Transformation]) -> tuple:
+    made = make()
+    return (type(made), made.ndim) if type(made) is Affine else (type(made),)
+
+
+@cache
+def _code(make: Callable[[], Transformation]) -> tuple[Callable, int]:
+    made = make()
+    return type(made)._evaluate, made.ndim
 
 
 FAMILIES = (

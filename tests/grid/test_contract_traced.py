@@ -149,28 +149,35 @@ def test_jvp(family):
     jvp_and_compare(lambda t: _there_and_back(family)(t, points), family.theta())
 
 
+# Tracing takes seconds: by default grids are compiled and maps of points exported, once per kind,
+# the other way round for affine maps only. `tests/test_export.py` exports grids of every family.
+
+
+@pytest.mark.costly
 def test_compile_grid(family):
     cases = [_theta_and_image(family, 13, (17, 19, 23)), _theta_and_image(family, 11, (18, 14, 5))]
     compile_and_compare(_grids_like(family.make()), cases)
 
 
+@pytest.mark.only_all
 def test_compile_grid_by_inductor(family):
     cases = [_theta_and_image(family, 13, (17, 19, 23)), _theta_and_image(family, 11, (18, 14, 5))]
     compile_and_compare(_grids_like(family.make()), cases, backend="inductor")
 
 
-def test_compile_points(family):
-    cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((13, 11), (17, 10))]
-    compile_and_compare(_there_and_back(family), cases)
+def test_compile_points(affine):
+    cases = [(affine.theta(n), affine.points(n)[:, :k]) for n, k in ((13, 11), (17, 10))]
+    compile_and_compare(_there_and_back(affine), cases)
 
 
-def test_export_grid(family):
+def test_export_grid(affine):
     sizes = ((5, 7, 9), (8, 11, 4), (3, 2, 6), (24, 20, 13))
-    cases = [_theta_and_image(family, n, s) for n, s in zip((2, 3, 1, 4), sizes, strict=True)]
-    spatial = range(2, family.make().ndim + 2)
-    export_and_compare(_grids_like(family.make()), cases, [(0,), (0, *spatial)])
+    cases = [_theta_and_image(affine, n, s) for n, s in zip((2, 3, 1, 4), sizes, strict=True)]
+    spatial = range(2, affine.make().ndim + 2)
+    export_and_compare(_grids_like(affine.make()), cases, [(0,), (0, *spatial)])
 
 
+@pytest.mark.costly
 def test_export_points(family):
     cases = [(family.theta(n), family.points(n)[:, :k]) for n, k in ((2, 5), (4, 9), (3, 2))]
     export_and_compare(_there_and_back(family), cases, [(0,), (0, 1)])

@@ -1,5 +1,6 @@
 """Laws of every kernel and padding, any shape and number; oracles: the image, differences."""
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,20 +10,22 @@ from sampler.oracles import normalise
 from spatial_transformers import KERNELS, Affine, sample, warp
 from spatial_transformers.sampler.padding import PADDING_MODES
 
+pytestmark = pytest.mark.traced  # the import hook makes so many small calls several times slower
+
 INTERPOLATING = [name for name in KERNELS if name not in ("mitchell", "gaussian")]
 EXACT = [name for name in INTERPOLATING if name[-1] in "01" or not name.startswith("bspline")]
 #: B-splines pass through pixels within the rounding of their coefficients, which grow with the
 #: order, by a factor per axis: order 7 alone is more than 1e-5 off, and in 3-D only.
 ROUNDING = {name: 1e-5 for name in INTERPOLATING if name not in EXACT} | {"bspline7": 3e-5}
 
-few = settings(deadline=None, derandomize=True, max_examples=60)
+few = settings(deadline=None, derandomize=True, max_examples=50)
 
 
 @st.composite
-def problems(draw, modes=tuple(KERNELS), paddings=PADDING_MODES):
+def problems(draw, modes=tuple(KERNELS), paddings=PADDING_MODES, dimensions=(1, 2, 2, 3)):
     """Draw a seeded image, a target size and the options of `sample`."""
     torch.manual_seed(draw(st.integers(0, 2**32 - 1)))
-    ndim = draw(st.sampled_from((1, 2, 2, 3)))
+    ndim = draw(st.sampled_from(dimensions))
     source = draw(st.tuples(*[st.integers(1, 9)] * ndim))
     target = draw(st.tuples(*[st.integers(1, 4)] * ndim))
     options = {
@@ -133,17 +136,16 @@ def test_the_image_gradient_is_the_adjoint(problem, antialias):
     assert_close((sampled * v).sum(), (image * back).sum(), rtol=1e-8, atol=1e-8)
 
 
+CONTINUOUS = [p for p in PADDING_MODES if p != "renormalise"]  # which jumps to 0 far outside
 SMOOTH = ["bicubic", "mitchell", "lanczos2", "lanczos5", "bspline3", "bspline6"]
 
 
 @few
-@given(problems(SMOOTH), st.booleans())
+@given(problems(SMOOTH, CONTINUOUS, dimensions=(2, 2, 3)), st.booleans())
 def test_the_gradient_in_theta_is_the_slope(problem, antialias):
     """Of kernels without kinks in their slope, so that differences meet none."""
     image, target, options = problem
     ndim = image.ndim - 2
-    if ndim == 1 or options["padding_mode"] == "renormalise":  # which jumps to 0 far outside
-        return
     options |= {"antialias": 2 if antialias else False, "size": target}
     affine = Affine(ndim)
     theta = affine.identity()[None].double() + torch.randn(2, affine.num_parameters).double() / 9

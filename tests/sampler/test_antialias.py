@@ -234,21 +234,28 @@ def test_a_zone_plate_loses_its_alias(mode):
     assert 10 * math.log10(plain.square().mean() / found.square().mean()) >= 20
 
 
-@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection", "wrap", "renormalise"])
-def test_constants_stay_and_integers_are_the_padded_image(padding_mode):
-    """Wide taps outside read what padding says; oracle: an image padded by numpy."""
-    image, theta = _image(12, 12, dtype=torch.float64), _turned(25, 1.1, 1.3).double()
-    options = {"size": 4, "mode": "bicubic", "antialias": True}
-    found = warp(image, theta, Affine(), padding_mode=padding_mode, **options)
-    by_numpy = {"zeros": "constant", "border": "edge", "reflection": "symmetric", "wrap": "wrap"}
-    if padding_mode == "renormalise":
-        ones = warp(torch.ones_like(image), theta, Affine(), padding_mode=padding_mode, **options)
-        assert_close(ones, torch.ones_like(ones))
-        return
+WIDENED = {"size": 4, "mode": "bicubic", "antialias": True}
+TURNED = _turned(25, 1.1, 1.3).double()
+
+
+@pytest.mark.parametrize(
+    ("padding_mode", "by_numpy"),
+    [("zeros", "constant"), ("border", "edge"), ("reflection", "symmetric"), ("wrap", "wrap")],
+)
+def test_wide_taps_outside_read_the_padded_image(padding_mode, by_numpy):
+    """Oracle: an image padded by numpy."""
+    image = _image(12, 12, dtype=torch.float64)
+    found = warp(image, TURNED, Affine(), padding_mode=padding_mode, **WIDENED)
     pad = ((0, 0), (0, 0), (36, 36), (36, 36))
-    padded = torch.from_numpy(np.pad(image.numpy(), pad, mode=by_numpy[padding_mode]))
-    within = theta.clone() / 7  # the same pixels of an image seven times as large
-    assert_close(warp(padded, within, Affine(), **options), found)
+    padded = torch.from_numpy(np.pad(image.numpy(), pad, mode=by_numpy))
+    within = TURNED / 7  # the same pixels of an image seven times as large
+    assert_close(warp(padded, within, Affine(), **WIDENED), found)
+
+
+def test_constants_stay_where_weights_are_renormalised():
+    image = torch.ones(1, 2, 12, 12, dtype=torch.float64)
+    ones = warp(image, TURNED, Affine(), padding_mode="renormalise", **WIDENED)
+    assert_close(ones, torch.ones_like(ones))
 
 
 def test_a_fill_shows_by_its_share():

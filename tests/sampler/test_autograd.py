@@ -77,14 +77,16 @@ def _along_a_line(function, inputs, step=1e-5):
 @corners
 @dimensions
 @pytest.mark.parametrize("operation", [_sampling, _warping])
-def test_first_and_second_derivatives(operation, backend, padding_mode, align_corners, ndim):
+def test_first_and_second_derivatives(
+    operation, backend, padding_mode, align_corners, ndim, check_derivatives
+):
     options = _options(padding_mode, backend=backend, align_corners=align_corners)
     function, inputs = operation(ndim, **options)
-    assert gradcheck(function, inputs)
-    assert gradgradcheck(function, inputs)
+    check_derivatives(function, inputs)
     assert_close(*_along_a_line(function, inputs), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.costly
 @paddings
 @dimensions
 @pytest.mark.traced

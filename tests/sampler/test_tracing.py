@@ -60,6 +60,7 @@ def _spoil(coordinates):
         coordinates[image].view(-1)[image::5] = number
 
 
+@pytest.mark.costly
 @operations
 @pytest.mark.parametrize(
     ("ndim", "options"),
@@ -79,12 +80,16 @@ def test_compiles(operation, ndim, options):
     compile_and_compare(_function(operation, **options), cases)
 
 
+@pytest.mark.costly
 @operations
 @pytest.mark.parametrize(
     "options",
     [
         {"antialias": 2},
-        {"antialias": 2, "mode": "bspline2", "padding_mode": "renormalise"},
+        pytest.param(
+            {"antialias": 2, "mode": "bspline2", "padding_mode": "renormalise"},
+            marks=pytest.mark.only_all,
+        ),
         {"gradient": "straight-through", "mode": "nearest"},
         {"gradient": "linearized"},
         {"gradient": "multi-scale", "padding_mode": "border"},
@@ -99,6 +104,7 @@ def test_options_compile(operation, options):
     compile_and_compare(_function(operation, **options), cases)
 
 
+@pytest.mark.costly
 @operations
 @dimensions
 def test_antialiasing_exports_and_transforms(operation, ndim):
@@ -129,6 +135,7 @@ def test_the_identity_compiles_to_the_same(operation):
     compile_and_compare(_function(operation), list(zip(images, coordinates, strict=True)))
 
 
+@pytest.mark.costly
 @operations
 @paddings
 @dimensions

@@ -2,7 +2,7 @@
 
 A fused backward has no derivative of its own. When one is asked for (grad mode is on inside
 `backward`, as `create_graph=True` leaves it), the reference, which computes the same function in
-plain PyTorch, is differentiated instead. So it is where `vmap` batches cotangents.
+plain PyTorch, is differentiated instead. The same happens where `vmap` batches cotangents.
 """
 
 from collections.abc import Callable, Sequence

@@ -67,7 +67,8 @@ def export(
         OSError: if the file cannot be written.
 
     Example:
-        >>> from spatial_transformers import Affine, LocalisationCNN
+        >>> from tempfile import TemporaryDirectory
+        >>> from spatial_transformers import Affine, LocalisationCNN, SpatialTransformer
         >>> affine = Affine()
         >>> stn = SpatialTransformer(LocalisationCNN(affine, in_channels=1), affine)
         >>> with TemporaryDirectory() as folder:

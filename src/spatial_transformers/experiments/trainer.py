@@ -50,7 +50,7 @@ def trainer(**options: Any) -> Trainer:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what a step of training frees: to give it back and take it again costs half.
+    """Let glibc keep memory that a training step frees: returning and retaking it costs half.
 
     Other C libraries are left as they are.
     """
@@ -62,7 +62,7 @@ def _keep_freed_memory() -> None:
 
 @contextmanager
 def surroundings(limit: int | None) -> Iterator[None]:
-    """Limit threads; silence Lightning on what is meant here, and on its own use of torch."""
+    """Limit threads; silence Lightning about what is intended here, and about its use of torch."""
     _keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, limit or threads))

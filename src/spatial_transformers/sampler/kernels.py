@@ -127,7 +127,7 @@ class Kernel(nn.Module):
         return weights.where(distance.abs() * 2 <= self.count, 0)
 
     def check_phi(self, batch: int, ndim: int) -> Numbers:
-        """Return Φ for a batch of images of `ndim` dimensions: numbers, or a tensor.
+        """Return Φ for a batch of `ndim`-D images: numbers, or a tensor in float32 or better.
 
         Raises:
             InputError: for a wrong shape, naming it.

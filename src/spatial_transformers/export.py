@@ -150,7 +150,7 @@ def _quietly() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             for message in (
-                r".*isinstance\(treespec, LeafSpec\)",  # its own use of what it deprecates
+                r".*isinstance\(treespec, LeafSpec\)",  # torch's own use of what it deprecates
                 "No complete tensor found",  # about weights that are not stored row by row
             ):
                 warnings.filterwarnings("ignore", message)

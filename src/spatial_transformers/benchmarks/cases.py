@@ -30,10 +30,10 @@ class Contender:
     passes: tuple[str, ...] = PASSES
     equal_to: str | None = "ours"  # the contender that it must equal; None: it does another task
     tolerance: float = 0.0  # of values, where a stated reason asks for more than `tolerances`
-    gradient_tolerance: float = 0.0  # likewise
+    gradient_tolerance: float = 0.0  # likewise, of gradients
     deterministic: bool = False  # under torch.use_deterministic_algorithms
     once: bool = False  # too slow to repeat: timed once
-    torch_memory: bool = True  # whether torch allocates what it needs
+    torch_memory: bool = True  # whether torch allocates its memory, and so can measure it
     compiles: bool = False  # takes part only where there is time to compile it
 
 

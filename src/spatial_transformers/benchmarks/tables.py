@@ -32,7 +32,7 @@ def _line(row: Row) -> str:
 
 
 def renewed(page: str, table: Callable[[str, str], str]) -> str:
-    """Return a page with what is between marks made anew.
+    """Return a page in which the tables between marks are made anew.
 
     Marks are `<!-- table: RESULTS NAME -->` and `<!-- end -->`; `table` gives the table of that
     name from those results.

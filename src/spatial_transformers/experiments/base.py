@@ -57,7 +57,7 @@ def _no_cells(recipe: Any) -> Sequence[Cell]:
 class Experiment:
     """One of the paper's experiments, or another one.
 
-    The functions take a recipe, whose facts they may read: its class is that of `recipe`.
+    The functions take a recipe of the same class as `recipe`, and may read its facts.
 
     Args:
         recipe: what trains a network unless options say otherwise. Its class has the experiment's

@@ -50,8 +50,8 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
     Args:
         network: says how θ warps.
         images: (N, C, *size).
-        steps: (F,) the steps.
-        thetas: (F, N, P) what θ was at each.
+        steps: (F,) the numbers of steps after which θ was kept.
+        thetas: (F, N, P) the θ after each of these.
         path: ends in .gif.
 
     """

@@ -1,7 +1,8 @@
 """Everything that decides a run's result, as flat, typed, JSON-able facts.
 
 Every experiment has the facts of `Recipe`. One that needs more derives a class from it. A fact's
-text, its default and what it may be stand here once: errors and `stn train --help` say the same.
+text, default and allowed values are written once, where the fact is: errors and `stn train --help`
+say the same.
 """
 
 from collections.abc import Callable, Sequence

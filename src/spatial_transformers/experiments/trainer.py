@@ -21,7 +21,7 @@ _LARGEST_KEPT = 1 << 30  # bytes
 
 
 def checkpoints(out: Path) -> ModelCheckpoint:
-    """Return what keeps `last.ckpt` in the folder `out`, anew after each epoch."""
+    """Return the callback that writes `last.ckpt` in the folder `out` after each epoch."""
     return ModelCheckpoint(
         out, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
     )
@@ -50,7 +50,7 @@ def trainer(**options: Any) -> Trainer:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep memory that a training step frees: returning and retaking it costs half.
+    """Let glibc keep memory that a training step frees: taking it again costs half of the time.
 
     Other C libraries are left as they are.
     """

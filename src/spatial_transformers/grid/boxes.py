@@ -55,7 +55,7 @@ def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Te
 def enclosing_boxes(points: Float[Tensor, "N L ndim"], count: int) -> Float[Tensor, "N K bounds"]:
     """Return the smallest boxes around `count` equal groups of mapped points.
 
-    A box is NaN if one of its points is NaN because it has no image.
+    A box is NaN if one of its points is NaN, as points without an image are.
 
     Args:
         points: (N, L, ndim), the points of `box_points` after mapping: L / K for each box.

@@ -151,5 +151,5 @@ def apply_matrix(
 
 
 def _divided(x: Tensor, w: Tensor, valid: Tensor) -> Tensor:
-    """Return x / w, and NaN without a gradient where that is not valid."""
+    """Return x / w, and NaN without a gradient where not `valid`."""
     return (x.where(valid, 0) / w.where(valid, 1)).where(valid, torch.nan)

@@ -41,7 +41,7 @@ class _Differentiable(torch.autograd.Function):
 
 
 def _batched(grad: Tensor) -> bool:
-    """Whether a cotangent is one of many, of `vmap` or of `is_grads_batched=True`."""
+    """Whether a cotangent is a batch of many, made by `vmap` or by `is_grads_batched=True`."""
     legacy = torch._C._functorch.is_legacy_batchedtensor(grad)  # pyright: ignore
     return legacy or context() == "transform"
 

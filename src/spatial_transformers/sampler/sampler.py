@@ -152,8 +152,9 @@ def sample(
             bicubic kernel is `KERNELS["bicubic"].with_phi(-0.5)`. A number is the largest widening,
             which is 8 for True; compiled and exported graphs always pay for it. Derivatives take
             the widening into account.
-        gradient: to the coordinates: `exact`, or in its place `straight-through` (that of bilinear
-            sampling), `linearized` or `multi-scale`, which see further; see `sampler/slopes.py`.
+        gradient: the gradient to the coordinates: `exact`; `straight-through`, which is that of
+            bilinear sampling; or `linearized` or `multi-scale`, which look further away; see
+            `sampler/slopes.py`.
         backend: a backend's name, instead of the fastest that can run.
 
     Returns:

@@ -20,7 +20,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class ServedData(LightningDataModule):
-    """Prepares the training samples anew in each epoch, the others always alike.
+    """Prepares the training samples anew in each epoch, and all others always in the same way.
 
     Several processes share the training samples: together their batches are those of one process.
     Each process scores all validation and test samples. Augmentation weakens linearly, down to a

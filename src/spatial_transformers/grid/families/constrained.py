@@ -28,11 +28,11 @@ class Constrained(Homogeneous):
         fixed: a number for each entry that is held and None for each that is predicted, in the
             order of θ, with rows nested or not; or the held entries by name.
 
-    Fixed values are those of the entries as the map uses them, after the transformation's bounds.
+    A fixed value is that of the entry as the map uses it, after the transformation's bounds.
 
     Raises:
-        InputError: for an unknown name, another number of entries, all of them fixed, or a value
-            that the transformation's bounds do not contain.
+        InputError: for an unknown name, a wrong number of entries, no entry left to predict, or a
+            value that the transformation's bounds do not contain.
 
     Example:
         >>> from spatial_transformers import Affine, Constrained

@@ -29,8 +29,8 @@ class Polar(Radial):
 
     Args:
         radius: the radius at the target's right edge, in half widths of the source.
-        aspect: width of the source over its height, in pixels. At 1 circles are those of normalised
-            coordinates: ellipses in an image that is not square.
+        aspect: width of the source over its height, in pixels. At 1, circles are round in
+            normalised coordinates, and so ellipses in an image that is not square.
         bounds: lowest and highest value of both entries, or of some by name; None: no bound.
 
     Example:

@@ -100,7 +100,7 @@ def as_points(points: Any, asked: str) -> Float[Tensor, "K axes"]:
     """Return a table of numbers as a copy in float64 on the CPU.
 
     Raises:
-        InputError: for what is no table of numbers.
+        InputError: if the points are no table of numbers.
 
     """
     try:

@@ -117,8 +117,8 @@ def apply_along_axes(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
 def odd_ends(values: Tensor, ndim: int, *, border: bool) -> Tensor:
     """Continue values (N, C, *nodes) by one node beyond each border, so that they vanish there.
 
-    The node beyond is the negative of the one inside. With `border` there is a node of 0 in the
-    middle, otherwise the border lies half a cell from either.
+    The node beyond is the negative of the one inside. With `border` a node of 0 lies between them,
+    on the border; otherwise the border lies half a cell from either.
     """
     for axis in range(-ndim, 0):
         first, last = values.narrow(axis, 0, 1), values.narrow(axis, values.shape[axis] - 1, 1)

@@ -140,7 +140,7 @@ class Triangulation(nn.Module):
 def find_triangles(
     points: Float[Tensor, "V 2"], counts: Sequence[int] | None, asked: str
 ) -> Int[Tensor, "T 3"]:
-    """Return the triangles of a regular grid of points, two per cell, or those of Delaunay.
+    """Return the triangles of a regular grid, two per cell, or the Delaunay ones of other points.
 
     Args:
         points: (V, 2).

@@ -74,7 +74,7 @@ class _Taps(NamedTuple):
 
     read: Tensor  # the pixel that is read; a padding may read another than the one visited
     inside: Tensor  # 1 where a pixel is read, 0 where nothing lies outside the image
-    covered: Tensor  # what would be read of an axis of ones
+    covered: Tensor  # what would be read if the axis held ones
 
 
 class _Sums(NamedTuple):

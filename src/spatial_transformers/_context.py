@@ -36,7 +36,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Widen half precision, in which a 224-pixel image's edge moves by 0.4 pixel."""
+    """Widen half precision, whose rounding moves the edge of a 224-pixel image by 0.4 pixel."""
     if tensor.dtype in (torch.float32, torch.float64):  # `to` would take a microsecond for nothing
         return tensor
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -39,7 +39,7 @@ def whole(path: Path) -> Iterator[Path]:
 def whole_files(path: Path) -> Iterator[Path]:
     """Give a folder beside `path`; the files written in it move there when the block ends well.
 
-    The file of the name of `path` moves last, so that where it is, the others are.
+    The file that is named as `path` moves last, so that once it exists, the others do, too.
 
     Raises:
         OSError: if a file cannot be written, naming `path`.

@@ -48,7 +48,7 @@ def read_image(path: Path) -> Picture:
 
 
 def write_image(path: Path, picture: Picture) -> None:
-    """Write a PNG or JPEG file, by the name's ending."""
+    """Write a PNG or JPEG file; the ending of its name says which."""
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"{path}: pictures are written as .png, .jpg or .jpeg; name one of these")

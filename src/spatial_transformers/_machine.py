@@ -1,4 +1,4 @@
-"""What a result depends on beside the code that gives it."""
+"""The facts that a result depends on besides its options: machine, versions, commit, threads."""
 
 import platform
 import subprocess
@@ -13,7 +13,7 @@ _HERE = Path(__file__).parent
 
 
 def facts(device: torch.device, *packages: str) -> dict[str, Any]:
-    """Return machine, versions of packages, commit and threads, as JSON holds them."""
+    """Return machine, versions of packages, commit and threads, as plain values for JSON."""
     found = {name: _version(name) for name in ("spatial-transformers", "numpy", *packages)}
     versions = {"python": platform.python_version(), "torch": torch.__version__, **found}
     if device.type == "cuda":

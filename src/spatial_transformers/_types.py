@@ -1,7 +1,7 @@
 """The named tensor types of the public functions, and the one error for bad input.
 
 Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points; `#N` may also be 1,
-which broadcasts. They are checked at run time only under pytest.
+which broadcasts. Shapes are checked at run time only under pytest.
 """
 
 from collections.abc import Sequence

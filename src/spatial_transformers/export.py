@@ -1,7 +1,7 @@
 """Models as files for other programs: ONNX for any runtime, and PyTorch's own archive.
 
-One graph serves every batch and every image size: nothing in this package fixes a size while it is
-traced, so that only layers of the model around it can.
+One graph serves every batch and every image size. This package fixes no size while it is traced;
+only layers of the model around it can.
 """
 
 import logging
@@ -42,8 +42,9 @@ def export(
     """Write a model as `.onnx` or `.pt2`, for any batch and any image size.
 
     The model is written as it runs in eval mode, and left as it was. The file appears whole or not
-    at all; weights lie in it, or above 2 GB beside an `.onnx` in `.onnx.data`. Coordinates are
-    computed in [-1, 1] as `grid_sample` takes them, within rounding of the model in PyTorch.
+    at all. It holds the weights; those of an `.onnx` above 2 GB lie beside it, in `.onnx.data`.
+    Coordinates are computed in [-1, 1], as `grid_sample` takes them, so that outputs equal those of
+    the model in PyTorch up to rounding.
 
     Args:
         model: a `SpatialTransformer`, or any network that holds some, that takes one image.
@@ -53,8 +54,8 @@ def export(
         dynamic: what may differ from the example: `all` is batch, depth, height and width. Models
             whose layers fix the image's size take `batch`; `none` is for runtimes that want all
             shapes known.
-        decompose: sample by gathers and sums in place of `GridSample`, which many runtimes lack, in
-            3-D above all. Slower where there is one.
+        decompose: sample by gathers and sums in place of `GridSample`, which many runtimes lack,
+            above all in 3-D. This is slower in runtimes that have `GridSample`.
         outputs: a name per tensor that the model returns, in ONNX. The input is `image`.
 
     Returns:
@@ -66,7 +67,8 @@ def export(
         OSError: if the file cannot be written.
 
     Example:
-        >>> from spatial_transformers import Affine, LocalisationCNN
+        >>> from tempfile import TemporaryDirectory
+        >>> from spatial_transformers import Affine, LocalisationCNN, SpatialTransformer
         >>> affine = Affine()
         >>> stn = SpatialTransformer(LocalisationCNN(affine, in_channels=1), affine)
         >>> with TemporaryDirectory() as folder:
@@ -74,6 +76,8 @@ def export(
         ...     loaded = torch.export.load(path).module()
         >>> loaded(torch.rand(5, 1, 60, 40)).shape
         torch.Size([5, 1, 60, 40])
+        >>> loaded(torch.rand(2, 1, 28, 28)).shape
+        torch.Size([2, 1, 28, 28])
 
     Source: https://onnx.ai/onnx/operators/onnx__GridSample.html
 
@@ -121,7 +125,7 @@ def _check_image(image: Tensor, dynamic: Dynamic) -> None:
 
 @contextmanager
 def _prepared(model: nn.Module, decompose: bool) -> Iterator[None]:
-    """Put a model in eval mode and its spatial transformers on portable code, for the time."""
+    """Put a model in eval mode, and its samplers on portable code, while the block lasts."""
     modules = [(module, module.training) for module in model.modules()]
     pinned = [(m, m.options) for m, _ in modules if isinstance(m, Sampler)]
     model.eval()
@@ -142,12 +146,12 @@ def _quietly() -> Iterator[None]:
     """Silence what torch says to its own developers."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # that torchvision, which is not needed, is missing
+    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, which nothing here needs
     try:
         with warnings.catch_warnings():
             for message in (
-                r".*isinstance\(treespec, LeafSpec\)",  # its own use of what it deprecates
-                "No complete tensor found",  # of weights in another order than rows
+                r".*isinstance\(treespec, LeafSpec\)",  # torch's own use of what it deprecates
+                "No complete tensor found",  # about weights that are not stored row by row
             ):
                 warnings.filterwarnings("ignore", message)
             yield
@@ -184,9 +188,11 @@ def _trace(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgram
 
 
 def _refuse_fixed_layers(model: nn.Module, program: ExportedProgram, image: Tensor) -> None:
-    """Run the trace on tensors without memory, twice as large: its guards speak where ONNX's don't.
+    """Refuse layers for one image size, by running the trace on an image about twice as large.
 
-    Above all a fully connected layer on all pixels takes one size, or a few that pool alike.
+    That image has no memory. The trace's guards raise where another size does not fit; ONNX has no
+    such guards. Most often the layer is a fully connected one on all pixels, which takes one size,
+    or a few that pool alike.
     """
     larger = (len(image) + 2, image.shape[1], *(2 * n + 1 for n in image.shape[2:]))
     try:
@@ -260,7 +266,10 @@ def _write_onnx(
 
 
 def _grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: bool) -> Any:
-    """Translate aten's operations, of which torch knows 2-D only, and by the names of opset 16."""
+    """Translate aten's samplers to the `GridSample` of opset 20.
+
+    Torch's own translation knows 2-D only, and writes the names of modes of opset 16.
+    """
     from onnxscript import opset20
 
     return opset20.GridSample(

@@ -40,6 +40,8 @@ class SpatialTransformer(nn.Module):
         >>> v, theta = stn(torch.rand(4, 1, 60, 60), return_theta=True)
         >>> v.shape, theta.shape
         (torch.Size([4, 1, 28, 28]), torch.Size([4, 6]))
+        >>> stn(torch.rand(2, 1, 32, 48)).shape
+        torch.Size([2, 1, 28, 28])
         >>> mask = torch.zeros(4, 1, 60, 60, dtype=torch.uint8)
         >>> stn.warp(mask, theta, mode="nearest").dtype
         torch.uint8
@@ -88,9 +90,9 @@ class SpatialTransformer(nn.Module):
     def warp(self, other: Image, theta: Theta, **changes: Any) -> Warped:
         """Warp a mask or a second image, at whatever resolution, by a θ found before.
 
-        The output has the transformer's `size`, or without one the other image's own. Options of
-        `warp`, such as `mode`, stand in for the sampler's; integer masks need `nearest`, and are
-        never antialiased.
+        The output has the transformer's `size`, or that of `other` if the transformer has none.
+        Options of the function `warp`, such as `mode`, replace the sampler's in this call. Integer
+        masks need `nearest`, and are never antialiased.
         """
         if not other.is_floating_point():
             changes["antialias"] = False

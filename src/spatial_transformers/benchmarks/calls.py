@@ -1,4 +1,4 @@
-"""What is timed: a contender on its leaves, alone or with the gradients of a fixed cotangent."""
+"""What is timed: a contender's result, alone or with the gradients of a fixed cotangent."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ Call: TypeAlias = Callable[[], Results]
 
 
 def calling(run: Run, leaves: Inputs, which: str, *, deterministic: bool = False) -> Call:
-    """Return a call that gives the values, and in the pass with backward the gradients."""
+    """Return a call that gives the values and, in the pass with backward, the gradients."""
     call = _both(run, leaves) if which == BOTH else lambda: (run(*leaves),)
     return _deterministically(call) if deterministic else call
 
@@ -34,7 +34,7 @@ def _both(run: Run, leaves: Inputs) -> Call:
 def _cotangent(out: Tensor) -> Tensor:
     """Return numbers above zero, so that gradients to θ are large sums, in which rounding is small.
 
-    Their layout is that of the result, as a layer that follows gives it.
+    Their layout is that of the result, as a following layer would give it.
     """
     numbers = torch.rand(out.shape, generator=torch.Generator().manual_seed(1))
     return torch.empty_like(out).copy_(numbers + 0.5)
@@ -55,7 +55,7 @@ def _deterministically(call: Call) -> Call:
 
 @contextmanager
 def deterministic_mode(wanted: bool = True) -> Iterator[None]:
-    """Let torch refuse what is not the same in every run, if that is wanted."""
+    """Let torch refuse operations whose result differs from run to run, if that is wanted."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(wanted or before)
     try:

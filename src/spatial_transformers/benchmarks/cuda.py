@@ -1,4 +1,4 @@
-"""What is asked of a GPU only: larger batches, and gradients that are the same in every run."""
+"""Cases for GPUs only: larger batches, and gradients that are the same in every run."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def _large(shape: tuple[int, ...], layout: str) -> Case:
 
 
 def _repeatable(transformation: Transformation, shape: tuple[int, ...], layout: str) -> Case:
-    """Return a case of deterministic gradients, whose rival is ours without them."""
+    """Return a case of deterministic gradients, whose rival is ours in the default mode."""
     rival = replace(ours(transformation, None), name="ours, not deterministic")
     kind = type(transformation).__name__.lower()
     suffix = "-channels-last" if layout else ""

@@ -12,8 +12,8 @@ class UnequalError(Exception):
 def tolerances(side: int) -> tuple[float, float]:
     """Return how far values, relative to their range, and gradients, to their largest, may differ.
 
-    Contenders round coordinates of float32 in their own ways, by parts of a pixel that grow with
-    the image's side. Across a kink that changes a slope, so gradients get more.
+    Contenders round float32 coordinates in different ways, with errors in pixels that grow with the
+    image's side. Across a kink such an error changes the slope, so gradients may differ more.
     """
     return 1e-5 + side * 2.0**-22, 1e-4 + side * 2.0**-18
 

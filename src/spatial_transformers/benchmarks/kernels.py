@@ -1,7 +1,7 @@
 """Kernels and antialiasing, each against our own bilinear sampling and against rivals.
 
-`ours` is bilinear in every case, so that a ratio says what another kernel costs. Kernels differ in
-what they give: a rival must equal the kernel that it is a rival of.
+`ours` is bilinear in every case, so that a ratio says what another kernel costs. Different kernels
+give different results, so a rival must equal the kernel with which it competes.
 """
 
 import math
@@ -21,7 +21,7 @@ from .warps import chosen
 SHAPE = (8, 3, 224, 224)
 MARGIN = 48  # black pixels around, so that every padding continues the image alike
 TURN, SCALE = math.radians(10), 1.1  # of θ: the picture turns and shrinks a little
-SPLINES = (3, 5, 7)  # of torch-interpol
+SPLINES = (3, 5, 7)  # orders of torch-interpol's B-splines
 TOLERANCE = 1e-4  # pictures of noise have the steepest slopes
 
 

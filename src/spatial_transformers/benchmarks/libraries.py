@@ -1,4 +1,4 @@
-"""Rivals of other libraries, whose conventions θ is converted to before anything is timed."""
+"""Rivals from other libraries; θ is converted to their conventions before anything is timed."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -33,7 +33,7 @@ def library(module: str, package: str) -> Any:
 def pixel_matrices(
     transformation: Transformation, size: Sequence[int], rows: int
 ) -> Callable[[Tensor], Tensor]:
-    """Return a conversion of θ to OpenCV's matrices, source to target, which kornia's are, too."""
+    """Return a conversion of θ to matrices, source to target, as OpenCV and kornia take them."""
 
     def convert(theta: Tensor) -> Tensor:
         matrix = transformation.matrix(theta.double())  # type: ignore[operator]
@@ -84,7 +84,7 @@ def plate_weights(spline: ThinPlateSpline) -> Callable[[Tensor], Tensor]:
 
 
 def opencv(transformation: Transformation, size: Sequence[int]) -> Contender:
-    """Return OpenCV's `warpAffine`, image by image, with as many threads; it has no gradient."""
+    """Return OpenCV's `warpAffine`, image by image, with torch's threads; it has no gradient."""
 
     def build(device: torch.device) -> Run:
         if device.type != "cpu":
@@ -118,7 +118,7 @@ def _pixels(image: Tensor) -> Any:
 def interpol(order: int, *, equal_to: str = "ours") -> Contender:
     """Return torch-interpol's B-spline, which prefilters by reflection and counts pixels y first.
 
-    What continues the image differs, so images need a black margin.
+    It continues an image differently from ours, so images need a black margin.
     """
 
     def build(device: torch.device) -> Run:

@@ -30,7 +30,7 @@ class _Entry:
 
     contender: Contender
     call: Call
-    results: Results  # the gradient to θ is to ours, wherever it has its own parameters
+    results: Results  # gradients to a contender's own parameters are converted to ones to θ
     peak: float
     seconds: list[float]
     difference: float | None = None
@@ -42,7 +42,7 @@ def measure(
     """Return a row per rival of one case, in the pass `which`.
 
     Raises:
-        UnequalError: if any contender's values or gradients are not those that they must equal.
+        UnequalError: if any contender's values or gradients differ from those they must equal.
 
     """
     inputs, found = case.inputs(device), Found()
@@ -120,7 +120,7 @@ def _inner(results: Results, margin: int) -> Results:
 def _time(
     entries: Mapping[str, _Entry], which: str, inputs: Inputs, repeats: int, device: torch.device
 ) -> float:
-    """Time all that are to be repeated, and return the floor's seconds."""
+    """Time every contender that is to be repeated, and return the seconds of the floor."""
     given = sum(x.nbytes for x in inputs)
     result = next(iter(entries.values())).results[0].nbytes
     for entry in entries.values():

@@ -9,7 +9,7 @@ from .rivals import compiled
 from .warps import CHANNELS_LAST, shown, warp_case
 
 _KORNIA = (8, 3, 224, 224)
-_PUBLISHED = (32, 3, 256, 256)  # of kornia's own figures, for its compiled warp_affine
+_PUBLISHED = (32, 3, 256, 256)  # the shape of kornia's own figures, for its compiled warp_affine
 
 
 def _kornia(name: str, transformation: Transformation, shape: Sequence[int]) -> Case:

@@ -9,7 +9,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class Progress:
-    """Counts steps to `total`; what else is printed goes through it."""
+    """Counts steps up to `total`; other output is printed by its `print`, which keeps the bar."""
 
     def __init__(self, total: int):
         self.total, self.done = total, 0
@@ -41,7 +41,7 @@ class Progress:
             print(f"{count} {step}", file=sys.stderr, flush=True)
 
     def print(self, text: str, file: TextIO | None = None) -> None:
-        """Print below what is there, without the bar."""
+        """Print a text below earlier output, in place of the bar."""
         if self._terminal:
             print(_CLEAR, end="", file=sys.stderr, flush=True)
         if text:

@@ -1,4 +1,4 @@
-"""The cases of `stn bench`, in groups: one module of cases each."""
+"""The cases of `stn bench`, in groups; each group is a module of cases."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -26,7 +26,7 @@ def grid_sample(size: Sequence[int] | None = None, mode: str = "bilinear") -> Co
 
 
 def homography(size: Sequence[int]) -> Contender:
-    """Return a homography of broadcast axes, made once, and `F.grid_sample`."""
+    """Return a homography, on axes that are made once and broadcast, and `F.grid_sample`."""
 
     def build(device: torch.device) -> Run:
         x, y = regular_grid(size).to(device).unbind(-1)  # (H, W)
@@ -66,7 +66,7 @@ def compiled(rival: Contender) -> Contender:
     def build(device: torch.device) -> Run:
         from torch._dynamo.exc import TorchDynamoException  # slow to import
 
-        torch.compiler.reset()  # it counts what was compiled of the same lines, and then stops
+        torch.compiler.reset()  # torch stops compiling lines that it has compiled too often
         made = torch.compile(rival.build(device), dynamic=False)
 
         def run(*inputs: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ _SHAPES = (
 )
 _QUICK = _SHAPES[0], _SHAPES[5]
 _LARGE = (1, 3, 1080, 1920)
-_SMALL = (135, 240)  # an eighth of it
+_SMALL = (135, 240)  # an eighth of `_LARGE`
 
 
 def _turned(degrees: float, ratio: float) -> tuple[float, ...]:

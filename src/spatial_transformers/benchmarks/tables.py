@@ -13,7 +13,7 @@ _MARKED = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOT
 
 
 def lines(found: Found) -> list[str]:
-    """Return a line per row: times, their ratio, the distance from a copy, memory."""
+    """Return a line per row: times, their ratio, how many copies ours takes, and memory."""
     shown = [_line(row) for row in found.rows]
     return shown + [
         f"{fact['case']}, {fact['pass']}: {fact['rival']} is absent: {fact['reason']}"
@@ -32,7 +32,7 @@ def _line(row: Row) -> str:
 
 
 def renewed(page: str, table: Callable[[str, str], str]) -> str:
-    """Return a page with what is between marks made anew.
+    """Return a page in which the tables between marks are made anew.
 
     Marks are `<!-- table: RESULTS NAME -->` and `<!-- end -->`; `table` gives the table of that
     name from those results.
@@ -104,7 +104,7 @@ def _absent(found: Mapping[str, Any]) -> str:
 
 
 def _kernels(found: Mapping[str, Any], columns: Mapping[str, tuple[str, str]]) -> str:
-    """Return multiples of bilinear's time, and memory, per head of a case and a pass."""
+    """Return times as multiples of bilinear's, and memory; each head has a case and a pass."""
     picked = {
         head: [row for row in found["rows"] if (row["case"], row["pass"]) == key]
         for head, key in columns.items()
@@ -131,7 +131,7 @@ def _copies(row: Row) -> float | None:
 
 
 def _figure(number: float | None) -> str:
-    """Return two digits or the whole part; a dash for what there is not."""
+    """Return two digits or the whole part; a dash for None."""
     if number is None:
         return "–"
     if number >= 9.95:

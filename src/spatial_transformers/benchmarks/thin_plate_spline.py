@@ -16,8 +16,8 @@ from .plates import rows, solve
 from .warps import near_identity
 
 TOLERANCE = 1e-4  # of the grid's range, whose rounding is not the image's
-#: Weights as textbooks have them are large and cancel: in float32 they lose 6 % of the gradient to
-#: a hundred displacements, of which ours, compared with float64, loses 0.03 %.
+#: The weights of textbooks are large and cancel. In float32 their gradient to a hundred
+#: displacements is off by 6 %, and ours by 0.03 %, both compared with float64.
 GRADIENT_TOLERANCE = 0.1
 _loose = partial(Contender, tolerance=TOLERANCE, gradient_tolerance=GRADIENT_TOLERANCE)
 
@@ -35,7 +35,7 @@ def _ours(spline: ThinPlateSpline, size: tuple[int, int]) -> Contender:
 
 
 def _plain(spline: ThinPlateSpline, size: tuple[int, int]) -> Contender:
-    """Return a solution and the whole kernel matrix at once, at every call."""
+    """Return plain PyTorch, which solves for weights and builds the kernel matrix at every call."""
 
     def build(device: torch.device) -> Run:
         points = spline.points.to(device, torch.float32)

@@ -16,7 +16,7 @@ SHORTEST = {"cpu": 1e-3, "cuda": 5e-3}
 def alternate(
     calls: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device
 ) -> dict[str, list[float]]:
-    """Return seconds per call of every contender, in turn: a busy machine is busy for them all."""
+    """Return seconds per call of every contender, timed in turn: a busy machine slows them all."""
     counts = {name: _count(call, device) for name, call in calls.items()}
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):

@@ -18,7 +18,7 @@ CHANNELS_LAST = "channels_last"
 
 
 def picture(shape: Sequence[int], *, margin: int = 0, layout: str = "") -> Tensor:
-    """Return a slope with noise: every pixel matters, and gradients to θ are no sums of chance."""
+    """Return a slope with noise, so that every pixel matters and gradients to θ do not cancel."""
     inner = [n - 2 * margin for n in shape[2:]]
     noise = torch.rand(*shape[:2], *inner, generator=torch.Generator().manual_seed(0))
     axes = torch.meshgrid(*(torch.linspace(0, 1, n) for n in inner), indexing="ij")

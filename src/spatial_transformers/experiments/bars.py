@@ -49,5 +49,5 @@ def draw(results: Sequence[Result], metric: Metric, path: Path) -> None:
 
 
 def _order(cell: Cell) -> tuple[str, bool]:
-    """Networks stand with those they are compared with, the plain one first."""
+    """Put a network beside the plain one that it is compared with, the plain one first."""
     return cell.baseline or cell.row, cell.baseline is not None

@@ -20,7 +20,7 @@ class Network(nn.Module):
     transformer: SpatialTransformer | None
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output, of which a task is told, and θ (N, P) of the transformer if any."""
+        """Return the output, which a task scores, and the transformer's θ (N, P); None without."""
         raise NotImplementedError
 
 
@@ -57,7 +57,7 @@ def _no_cells(recipe: Any) -> Sequence[Cell]:
 class Experiment:
     """One of the paper's experiments, or another one.
 
-    The functions take a recipe, whose facts they may read: its class is that of `recipe`.
+    The functions take a recipe of the same class as `recipe`, and may read its facts.
 
     Args:
         recipe: what trains a network unless options say otherwise. Its class has the experiment's
@@ -67,8 +67,8 @@ class Experiment:
         task: says what is learned.
         shape: channels and size of what a network sees: (C, *size).
         cells: the paper's table, in the order in which it is trained.
-        threads: processor threads at most. Networks too small to share gain little from a second
-            one, and wait long for it where the other core is busy.
+        threads: processor threads at most. Small networks gain little from a second thread, and
+            wait long for it where the other core is busy.
         verify: refuses a folder whose data are not the paper's.
 
     """

@@ -1,7 +1,7 @@
 """Checkpoints that are written whole and loaded without unpickling code.
 
-Lightning writes to the system's temporary folder and copies across file systems, which a kill or a
-full disk cuts short.
+Lightning itself writes to the system's temporary folder and copies across file systems. A kill or a
+full disk then leaves a part of a checkpoint.
 """
 
 import pickle
@@ -24,7 +24,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
     ) -> None:
         """Write a checkpoint, whole or not at all."""
-        content = BytesIO()  # torch.save to a file says nothing of a full disk
+        content = BytesIO()  # torch.save to a file does not report a full disk
         torch.save(checkpoint, content)
         with whole(Path(path)) as temporary:
             temporary.write_bytes(content.getbuffer())

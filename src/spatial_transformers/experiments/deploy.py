@@ -31,8 +31,8 @@ def deploy(
     """Write the network of a run as `path`, and compare what the file computes.
 
     Its outputs are `output`, such as logits (N, classes), and `theta` (N, P) if the network has a
-    spatial transformer. Behind one any size of image will do; other networks take the size that
-    they were trained on.
+    spatial transformer. A network with a spatial transformer takes images of any size, and other
+    networks the size that they were trained on.
 
     Args:
         out: the run's folder.
@@ -69,7 +69,7 @@ def deploy(
 
 
 class _OutputOnly(nn.Module):
-    """A network without its second result, which there is none of without a transformer."""
+    """A network that has no transformer, without its second result, which is None."""
 
     def __init__(self, network: Network):
         super().__init__()
@@ -80,14 +80,14 @@ class _OutputOnly(nn.Module):
 
 
 def _difference(found: Any, expected: Any) -> float:
-    """Return the largest one of all outputs; NaN if a number is."""
+    """Return the largest difference of all outputs; NaN if a number is NaN."""
     single = isinstance(expected, Tensor)
     pairs = [(found, expected)] if single else zip(found, expected, strict=True)
     return torch.stack([(a - b).abs().max() for a, b in pairs]).max().item()
 
 
 def _run(path: Path, image: Tensor) -> Any:
-    """Return what the file makes of images, in ONNX Runtime or loaded again."""
+    """Return what the file computes for images, in ONNX Runtime or loaded into PyTorch."""
     if path.suffix == ".pt2":
         return torch.export.load(path).module()(image)
     import onnxruntime

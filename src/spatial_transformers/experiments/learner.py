@@ -22,13 +22,13 @@ class Learner(LightningModule):
     """AdamW and a one-cycle schedule.
 
     Localisation networks have their own learning rate and gradient clipping, since a few large
-    steps of theirs are enough to lose the image for good, and no weight decay, which would draw θ
-    to a constant. Every process scores all samples, and finds the same.
+    steps of theirs are enough to lose the image for good. They have no weight decay, which would
+    draw θ to a constant. Every process scores all samples, with the same result.
 
     Args:
         network: returns its output and θ, or None; see `Experiment`.
-        task: what it learns.
-        recipe: how.
+        task: what the network learns.
+        recipe: how the network is trained.
         shown: inputs whose θ is kept during training.
 
     """
@@ -66,7 +66,7 @@ class Learner(LightningModule):
             self._keep_poses()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Keep what there is to show."""
+        """Keep θ for the film, after certain steps."""
         if self.global_step in _FRAMES:
             self._keep_poses()
 
@@ -103,16 +103,16 @@ class Learner(LightningModule):
         self._keep_poses()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what a continued run needs to tell its whole story."""
+        """Keep the scores, seconds and poses so far, which a continued run goes on from."""
         seconds = time.monotonic() - self._started
         story = {"validation": self.validation, "seconds": seconds, "poses": self.poses}
         checkpoint["story"] = story
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the story.
+        """Take up the scores, seconds and poses of a checkpoint.
 
         Raises:
-            InputError: if it was begun by a version that tells another one.
+            InputError: if the checkpoint is of an earlier version, which kept other facts.
 
         """
         story = checkpoint["story"]
@@ -160,7 +160,7 @@ class Learner(LightningModule):
     def _keep_poses(self) -> None:
         """Keep θ of the inputs that are shown, as the network would predict it now."""
         if self.shown is not None and self.network.transformer is not None:
-            self.network.eval()  # batches in training would count for its statistics
+            self.network.eval()  # in training mode these inputs would change its statistics
             shown = self.shown.to(self.device).to(self.dtype)
             self.poses[self.global_step] = self.network(shown)[1].cpu()
             self.network.train()
@@ -187,5 +187,5 @@ class Learner(LightningModule):
 
 
 def _once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Leave out parameters that came before, as those of a shared localisation network."""
+    """Return each parameter once, also those of a shared localisation network."""
     return list({id(p): p for p in parameters}.values())

@@ -27,8 +27,8 @@ _FILM_COLOURS = 16  # of all its frames together
 def draw(network: Network, task: Task, inputs: Tensor, target: Tensor, path: Path) -> None:
     """Write a PNG with a column per input: input and grid, output, and θ in words.
 
-    A volume is seen along its depth: of each line of voxels the brightest one. The grid is that of
-    the output's middle plane.
+    A volume is seen along its depth, by the brightest voxel of each line. Its grid is that of the
+    output's middle plane.
 
     Raises:
         InputError: if the network has no spatial transformer, or the file is not a PNG.
@@ -50,8 +50,8 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
     Args:
         network: says how θ warps.
         images: (N, C, *size).
-        steps: (F,) the steps.
-        thetas: (F, N, P) what θ was at each.
+        steps: (F,) the numbers of steps after which θ was kept.
+        thetas: (F, N, P) the θ after each of these.
         path: ends in .gif.
 
     """
@@ -65,7 +65,7 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
         figure.suptitle(f"after {step:,} steps", fontsize=10)
         frames.append(_pixels(figure, 60))
     times = [600] * (len(frames) - 1) + [3000]  # ms
-    # with one palette and no dither, what stays is the same in two frames, and is left out
+    # with one palette and no dither, pixels that do not change are left out of the next frame
     palette = few_colours(Image.fromarray(np.concatenate(frames)), _FILM_COLOURS)
     first, *others = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     with whole(path) as temporary:
@@ -92,7 +92,7 @@ def grid_lines(
 ) -> Tensor:
     """Return the output's grid lines on the input: (N, 2 · lines, points, ndim), normalised.
 
-    Of a volume they are those of its middle plane, z = 0.
+    For a volume the lines are those of its middle plane, z = 0.
     """
     across = torch.linspace(-1, 1, lines)
     along = torch.linspace(-1, 1, points)

@@ -10,7 +10,7 @@ from spatial_transformers import Affine, Transformation
 from .data.samples import Placed
 
 _GRID = 16  # points per axis that stand for the grid
-_FAR = 8.0  # where points beyond it are counted, such as those near a projective map's horizon
+_FAR = 8.0  # points further out, as near a projective map's horizon, are moved in to here
 
 
 def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[str, float]]:
@@ -35,9 +35,10 @@ def outside(transformation: Transformation, theta: Tensor) -> Tensor:
 def alignment(given: Placed, found: Placed, groups: Tensor) -> dict[str, dict[str, float]]:
     """Return how far apart images of a group lie: `before` and `after` the transformer.
 
-    The nearest affine map is described of where an image was placed on its canvas, and of where the
-    transformer's output reads it. Of each quantity it is the median distance from the group's own
-    median; groups may come out at different poses.
+    Before, an image lies where it was placed on its canvas; after, where the transformer's output
+    reads it. Either place is described by the nearest affine map. The result is, for each quantity,
+    the median distance from the median of the image's own group, since groups may come out at
+    different poses.
 
     Args:
         given: the canvas → the image.

@@ -1,7 +1,8 @@
 """Everything that decides a run's result, as flat, typed, JSON-able facts.
 
 Every experiment has the facts of `Recipe`. One that needs more derives a class from it. A fact's
-text, its default and what it may be stand here once: errors and `stn train --help` say the same.
+text, default and allowed values are written once, where the fact is: errors and `stn train --help`
+say the same.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from spatial_transformers import InputError, make_transformation
 
-#: Of recipes on disk. It rises when a fact changes its meaning. A new fact does not raise it, since
-#: recipes without that fact have its default.
+#: The version of recipes on disk. It rises when a fact changes its meaning. A new fact does not
+#: raise it, since recipes without that fact have its default.
 VERSION = 1
 
 _KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
@@ -37,9 +38,9 @@ def fact(default: Any, text: str, allowed: Sequence[str] | Within | None = None)
     """Return a field of a recipe.
 
     Args:
-        default: in recipes that do not say otherwise, and in those from before there was the fact.
-        text: what it decides, in the words of the help.
-        allowed: its names, or its range.
+        default: the value in recipes that do not say otherwise, and in older ones without the fact.
+        text: what the fact decides, in the words of the help.
+        allowed: the names that the fact may have, or its range.
 
     """
     return field(default=default, metadata={"text": text, "allowed": allowed})
@@ -62,7 +63,7 @@ class Recipe:
         1.0, "largest gradient norm of the localisation network", POSITIVE
     )
     weight_decay: float = fact(1e-4, "of AdamW, except for the localisation network", NOT_NEGATIVE)
-    # Once choices are made, training on all is better, and validation tells how it goes, no more.
+    # Once choices are made, training on all samples is better; validation then only shows progress.
     hold_out: bool = fact(True, "leave the validation samples out of training, to guide choices")
     precision: str = fact("32-true", "of the computation, by Lightning's name", PRECISIONS)
     seed: int = fact(0, "of weights, order and distortions", SEED)
@@ -133,5 +134,5 @@ def kind(known: "Field[Any]") -> type:
 
 
 def in_words(allowed: Sequence[str] | Within | None) -> str:
-    """Return what a fact may be."""
+    """Return in words which values a fact may have."""
     return allowed.words if isinstance(allowed, Within) else ", ".join(allowed or ())

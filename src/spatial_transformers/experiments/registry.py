@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
 
 def options() -> dict[str, Option]:
-    """Return every fact of any experiment's recipe, in words: what it is, may be, and is."""
+    """Return the facts of all recipes in words: what each decides, its values and its default."""
     owners: dict[str, dict[str, Recipe]] = {}
     for name, experiment in EXPERIMENTS.items():
         for known in fields(experiment.recipe)[1:]:  # the first one is the experiment itself
@@ -45,7 +45,7 @@ def _option(name: str, recipes: Mapping[str, Recipe]) -> Option:
 
 
 def _each(words: Mapping[str, str]) -> str:
-    """Return what all experiments say, or what each says that says something."""
+    """Return the words that all experiments share, or those of each experiment that has some."""
     if set(words) == set(EXPERIMENTS) and len(set(words.values())) == 1:
         return next(iter(words.values()))
     return "; ".join(f"{experiment}: {said}" for experiment, said in words.items() if said)

@@ -1,4 +1,4 @@
-"""The paper's tables again: every cell a run of its own, in a folder named after it and its seed.
+"""The paper's tables again: every cell and seed is a run, in a folder that is named after both.
 
 <out>/R/st-cnn/affine/0 is the first seed of one cell, <out>/R/cnn/0 that of its baseline. A cell is
 claimed by a lock while it trains, so that several processes may work on one folder.
@@ -59,7 +59,7 @@ def verify(experiment: str, data: Path | None) -> None:
 def train(
     chosen: Sequence[Cell], out: Path, *, seeds: int, jobs: int = 1, **options: Any
 ) -> Iterator[str]:
-    """Train what is not trained yet, all cells before another seed; give a line for each run.
+    """Train the runs that are missing, all cells with one seed before the next; yield a line each.
 
     Runs that another command has claimed are left to it.
 
@@ -129,7 +129,7 @@ def finished(chosen: Sequence[Cell], out: Path) -> list[Result]:
 def check(
     chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None, **trainer: Any
 ) -> Iterator[tuple[str, float, float]]:
-    """Score the weights that are in `out` again; give name, metric as printed, and as found."""
+    """Score the weights in `out` again; yield a run's name, and its metric before and now."""
     for cell, runs in finished(chosen, out):
         for facts in runs:
             _, folder = _run_of(cell, out, facts["recipe"]["seed"])
@@ -142,8 +142,9 @@ def check(
 def report(chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None) -> str:
     """Write table, bars and the pictures that are not there yet, and return the table.
 
-    `table.md` and `bars.png` are in `out`; each first seed with a spatial transformer, if its
-    weights are there, has `picture.png`, what it does, and `alignment.gif`, how it learned that.
+    `table.md` and `bars.png` are in `out`. The first run of each cell with a spatial transformer
+    gets two pictures, if its weights are there: `picture.png` shows what the transformer does, and
+    `alignment.gif` how it learned that.
     """
     found = finished(chosen, out)
     bars.draw(found, metric, out / "bars.png")
@@ -164,7 +165,7 @@ def report(chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | No
 def _claimed(folder: Path) -> Iterator[bool]:
     """Give whether this process has the folder to itself, while the block lasts.
 
-    Of the processes that train one network together, the first one has it for all.
+    Where several processes train one network together, the first one claims the folder for all.
     """
     if not run.is_first_process():
         yield True

@@ -46,7 +46,7 @@ def train(
 ) -> dict[str, Any]:
     """Train and score one network in the folder `out`, and return its metrics.
 
-    Of several processes each calls this alike, and the first one writes.
+    Where several processes train together, each calls this alike, and the first one writes.
 
     Args:
         recipe: what to train.
@@ -60,7 +60,7 @@ def train(
 
     """
     experiment = _checked(recipe)
-    if is_first_process():  # others start when the first one has
+    if is_first_process():  # the others begin when the first one has written the recipe
         if started(out) and not resume:
             raise InputError(
                 f"{out}: holds a run already; continue it with --resume, or name another"
@@ -89,7 +89,7 @@ def train(
         write_json(out / "data.json", {"folder": data and str(data.absolute())})
     continued = str(checkpoint) if checkpoint.is_file() else None
     with surroundings(experiment.threads):
-        made = facts(runner.strategy.root_device, *PACKAGES)  # before a commit comes in between
+        made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
         runner.fit(learner, served, ckpt_path=continued)
     if runner.interrupted:
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def film(out: Path, path: Path, *, data: Path | None = None) -> None:
 
 
 def in_words(metrics: Mapping[str, Any]) -> str:
-    """Return the metrics that come first to mind, on one line."""
+    """Return the headline metric, and the counts of images and parameters, on one line."""
     metric = named(metrics["recipe"]["experiment"]).headline
     value, count = metrics[f"test_{metric.key}"], metrics["test_images"]
     return (

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from .base import Cell
 from .task import Metric
 
-Run = Mapping[str, Any]  # its metrics
+Run = Mapping[str, Any]  # the metrics of a run
 _WHEN = "before", "after"
 
 
@@ -75,8 +75,9 @@ def overview(results: Sequence[Result], metric: Metric) -> str:
 def details(results: Sequence[Result], metric: Metric) -> str:
     """Return a row per cell: the paper's number, and the metrics of our runs if there are any.
 
-    A network with a spatial transformer is also compared with ours without (`baseline`). Where that
-    one is worse than the paper's, the comparison proves nothing, and its row says so.
+    A network with a spatial transformer is also compared with our network without one (`baseline`).
+    Where the baseline is worse than the paper's, the comparison proves nothing, and the baseline's
+    row says so.
 
     Example:
         >>> from spatial_transformers.experiments.recipe import Recipe

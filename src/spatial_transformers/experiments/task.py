@@ -20,7 +20,7 @@ class Metric:
         name: its name in tables.
         unit: of the number.
         total: turns the scores (N,) of all samples into the number.
-        less_is_better: or more is.
+        less_is_better: whether a smaller number is better; otherwise a larger one is.
 
     """
 
@@ -48,8 +48,8 @@ def percent(scores: Tensor) -> float:
 class Task(ABC):
     """Owns whatever depends on what is learned.
 
-    Outputs are those of a network for N samples, θ (N, P) what its transformer predicted (None
-    without one), and targets what the data hold of them.
+    For N samples, `output` is what a network returned, `theta` (N, P) what its transformer
+    predicted (None without one), and `target` what the data hold about them.
     """
 
     #: The first one is the headline, which stands in tables and pictures.
@@ -68,7 +68,7 @@ class Task(ABC):
         """Return what stands above each input in a picture."""
 
     def groups(self, target: Tensor) -> Tensor:
-        """Return for each sample (N,) which others it should be aligned with: all."""
+        """Return the group (N,) with which each sample should be aligned: all are one group."""
         return torch.zeros(len(target), dtype=torch.long)
 
     def check(self, target: Tensor, source: object, experiment: str) -> None:
@@ -85,8 +85,8 @@ class Task(ABC):
 class Classification(Task):
     """Cross-entropy of labels (N,) with logits (N, C), or of several at once: (N, K), (N, K, C).
 
-    Of several softmaxes (section 4.2) the loss is the mean, and a sample is wrong where one of its
-    labels is.
+    With several labels (section 4.2) the loss is their mean, and a sample is wrong if one of its
+    labels is wrong.
 
     Args:
         classes: how many there are.
@@ -124,7 +124,7 @@ class Classification(Task):
         return [f"a {a}, read as {b}" for a, b in zip(given, read, strict=True)]
 
     def groups(self, target: Tensor) -> Tensor:
-        """Return the label, or of several the first."""
+        """Return the label, or the first of several."""
         return target if target.dim() == 1 else target[:, 0]
 
     def check(self, target: Tensor, source: object, experiment: str) -> None:
@@ -173,7 +173,7 @@ class Regression(Task):
 
 
 class TripletHinge(Task):
-    """Co-localisation (A.2): what a transformer crops is alike in all images, and unlike the rest.
+    """Co-localisation (A.2): crops should be alike in all images, and unlike random patches.
 
     The loss is Σ_n Σ_{m≠n} max(0, ‖e_n − e_m‖² − ‖e_n − e_n^rand‖² + α). Outputs (N, 2, D) are the
     encodings e of each image's crop and of a random patch of the same image. Nothing is labelled.

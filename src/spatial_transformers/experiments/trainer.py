@@ -21,7 +21,7 @@ _LARGEST_KEPT = 1 << 30  # bytes
 
 
 def checkpoints(out: Path) -> ModelCheckpoint:
-    """Return what keeps `last.ckpt` in the folder `out`, anew after each epoch."""
+    """Return the callback that writes `last.ckpt` in the folder `out` after each epoch."""
     return ModelCheckpoint(
         out, "last", save_top_k=1, every_n_epochs=1, enable_version_counter=False
     )
@@ -50,7 +50,7 @@ def trainer(**options: Any) -> Trainer:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what a step of training frees: to give it back and take it again costs half.
+    """Let glibc keep memory that a training step frees: taking it again costs half of the time.
 
     Other C libraries are left as they are.
     """
@@ -62,7 +62,7 @@ def _keep_freed_memory() -> None:
 
 @contextmanager
 def surroundings(limit: int | None) -> Iterator[None]:
-    """Limit threads; silence Lightning on what is meant here, and on its own use of torch."""
+    """Limit threads; silence Lightning about what is intended here, and about its use of torch."""
     _keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, limit or threads))

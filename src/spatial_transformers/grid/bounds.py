@@ -4,8 +4,8 @@ On each side of the identity e, an entry with a bound at distance s from it read
 
     value = e + s · tanh((θ - e) / s)
 
-and a side without a bound reads θ itself. So the identity is exact, the slope there is 1, the
-second derivative is continuous, and every θ, however large, is within bounds, to the last bit.
+and a side without a bound reads θ itself. So the identity is exact, the slope there is 1, and the
+second derivative is continuous. However large θ is, its value is within bounds, to the last bit.
 """
 
 import math
@@ -25,7 +25,7 @@ Bounds: TypeAlias = Pair | Mapping[str, Pair]  # of all entries, or by name
 
 
 class Squash(nn.Module):
-    """Between θ and the bounded values of its entries."""
+    """The map from θ to the bounded values of its entries, and back."""
 
     def __init__(self, bounds: Bounds, entries: Sequence[str], identity: Tensor, asked: str):
         super().__init__()
@@ -65,7 +65,7 @@ class Squash(nn.Module):
 
 
 def _span(away: Tensor, start: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the distance of the bound from the identity, or 1, and whether there is one."""
+    """Return the distance of the bound from the identity (1 if none), and whether there is one."""
     span = (high - start).where(away > 0, start - low)
     bounded = span.isfinite()
     return span.where(bounded, 1), bounded

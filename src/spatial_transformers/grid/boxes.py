@@ -1,6 +1,6 @@
-"""Boxes through a transformation: as points that stand for them, and back as enclosing boxes.
+"""Boxes through a transformation: points stand for a box, and a box encloses the mapped points.
 
-Key points and polygons need nothing of this: `transform_points` and `inverse_points` map them.
+Key points and polygons need neither: `transform_points` and `inverse_points` map them directly.
 """
 
 import torch
@@ -35,6 +35,8 @@ def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Te
         >>> on_the_target = Rigid().inverse_points(quarter_turn, box_points(boxes))
         >>> (enclosing_boxes(on_the_target, len(boxes[0])) * 100).round().int().tolist()
         [[[0, -50, 25, 0]]]
+        >>> box_points(torch.zeros(2, 3, 6), per_axis=2).shape  # 8 corners of 3 boxes in volumes
+        torch.Size([2, 24, 3])
 
     """
     require_tensor(boxes, "box_points")
@@ -53,18 +55,20 @@ def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Te
 def enclosing_boxes(points: Float[Tensor, "N L ndim"], count: int) -> Float[Tensor, "N K bounds"]:
     """Return the smallest boxes around `count` equal groups of mapped points.
 
-    A box with a point that has no image, NaN, is NaN.
+    A box is NaN if one of its points is NaN, as points without an image are.
 
     Args:
-        points: (N, L, ndim), L = K · points, as `box_points` gives them, mapped.
+        points: (N, L, ndim), the points of `box_points` after mapping: L / K for each box.
         count: K, the number of boxes per image.
 
     Raises:
-        InputError: if the points are no `count` equal groups.
+        InputError: if the points do not form `count` equal groups.
 
     Example:
         >>> enclosing_boxes(torch.tensor([[[0.0, 1.0], [0.5, -1.0]]]), 1).tolist()
         [[[0.0, -1.0, 0.5, 1.0]]]
+        >>> enclosing_boxes(torch.zeros(2, 24, 3), 3).shape
+        torch.Size([2, 3, 6])
 
     """
     require_tensor(points, "enclosing_boxes")

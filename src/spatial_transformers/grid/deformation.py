@@ -33,7 +33,8 @@ def displaced(
 ) -> Tensor:
     """Add a displacement u (N, ..., ndim), in normalised units, to target points.
 
-    It is `(u · scale + x) + centre`, which for u = 0 lands on exact integers.
+    A point is `(u · scale + x) + centre`, with x in the units of `source`. In pixels, u = 0 gives
+    exact integers.
     """
     axes = [
         (displacement[..., a] * scale + positions[a] * (scale / extents[a])) + centre

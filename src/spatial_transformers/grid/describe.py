@@ -1,7 +1,7 @@
-"""What a person reads in a map.
+"""The parts of a map that a person can read.
 
-In a matrix: M = R · shear · scales, by Gram–Schmidt on its columns. In a deformation: how far it
-moves its control points.
+A matrix is split into M = R · shear · scales, by Gram–Schmidt on its columns. A deformation is
+described by how far it moves its control points.
 """
 
 import torch
@@ -15,8 +15,8 @@ def affine_parts(matrix: Float[Tensor, "N ndim ndim+1"]) -> dict[str, Float[Tens
     They describe the sampling grid on the source, with y pointing down: rotation 30 turns the grid
     clockwise (the picture turns the other way), scale 0.5 reads half the source's extent (the
     picture grows to twice its size), and translation 10 moves the grid by a tenth of the extent.
-    In 3-D, rotation is the angle about whichever axis. Rotations are those of normalised
-    coordinates: in an image that is not square they are not those of its pixels.
+    In 3-D, rotation is the angle about the map's own axis. Angles are measured in normalised
+    coordinates: in an image that is not square, they differ from those between its pixels.
     """
     axes = "xyz"[: matrix.shape[1]]
     columns = matrix.unbind(-1)

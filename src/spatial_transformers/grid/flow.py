@@ -5,7 +5,7 @@ from .deformation import Deformation
 
 
 class Flow(Deformation):
-    """The flow of a velocity v_θ, linear in θ, over a unit of time: that of -θ leads back."""
+    """The flow of a velocity v_θ, linear in θ, over a unit of time: the flow of -θ leads back."""
 
     def inverse(self, theta: Theta) -> Theta:
         """Return the θ of the inverse map, -θ."""

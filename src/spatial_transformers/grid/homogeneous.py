@@ -23,14 +23,14 @@ class Homogeneous(Linear):
 
     @abstractmethod
     def _read(self, matrix: Matrix) -> Tensor:
-        """Return the values of the entries of θ in a matrix of the rows that `matrix` has."""
+        """Return the values of θ's entries from a matrix with as many rows as `matrix` returns."""
 
     def from_matrix(self, matrix: Matrix) -> Theta:
         """Return the θ (N, P) of normalised matrices of this family.
 
         Args:
-            matrix: (N, ndim, ndim + 1), or square: with a last row (0, …, 0, 1) or, of a family
-                with perspective, any last entry above 1e-6.
+            matrix: (N, ndim, ndim + 1), or square with the last row (0, …, 0, 1). In a family with
+                perspective the last row may be any whose last entry is above 1e-6.
 
         Raises:
             InputError: naming the samples that the family, with its bounds, does not contain (not
@@ -60,7 +60,7 @@ class Homogeneous(Linear):
         return self.from_matrix(product(square(self.matrix(outer)), square(self.matrix(inner))))
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:
-        """Map source points back to target coordinates, in closed form; NaN by singular maps."""
+        """Map source points back to target coordinates, in closed form; singular maps give NaN."""
         theta, points = self._checked(theta, points)
         frame = normalised_frame(self.ndim)
         inverse = invert(self._matrix(self._values(theta)), None)

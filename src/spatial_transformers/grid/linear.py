@@ -56,6 +56,8 @@ class Linear(Transformation):
         [[[0.0, 0.0], [1.0, 0.5]]]
         >>> Bend().basis((3, 4)).shape  # x, y, 1 and the parabola, at every pixel
         torch.Size([4, 3, 4])
+        >>> Bend().grid(torch.zeros(2, 1), (5, 6)).shape
+        torch.Size([2, 5, 6, 2])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, end of section 3.2.
 
@@ -125,19 +127,20 @@ def apply_matrix(
     source: Frame,
     functions: Sequence[Tensor] = (),
 ) -> Tensor:
-    """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, without contraction.
+    """Evaluate row r as `(m_x x + (m_y y + (m_z z + t))) + centre`, rounding every operation.
 
-    Units are folded into the matrix first. On a lattice of the source's own size that factor is
-    exactly 1 and positions are exact, so the identity lands on exact integers. A row more than
-    coordinates, w, divides before the centre is added; points with w ≤ 0, behind the camera, are
-    NaN. Weighted `functions` of the target, whose columns follow that of t, are added last.
+    Units are folded into the matrix first. On a lattice of the source's own size the factor of the
+    units is exactly 1 and positions are exact, so the identity lands on exact integers. If there is
+    one more row, w, coordinates are divided by it before the centre is added; points with w ≤ 0,
+    behind the camera, are NaN. Weighted `functions` of the target, whose columns follow that of t,
+    are added last.
     """
     ndim = len(positions)
     per_image = (-1, *[1] * (positions[0].ndim - 1))
 
     def row(r: int, scale: float) -> Tensor:
         total = (matrix[:, r, ndim] * scale).reshape(per_image)
-        for c in reversed(range(ndim)):  # x last: the one addition of the full size
+        for c in reversed(range(ndim)):  # x last: the only addition of full size
             weight = matrix[:, r, c] * (scale / extents[c])
             total = weight.reshape(per_image) * positions[c] + total
         for k, function in enumerate(functions):
@@ -152,5 +155,5 @@ def apply_matrix(
 
 
 def _divided(x: Tensor, w: Tensor, valid: Tensor) -> Tensor:
-    """Return x / w, and NaN without a gradient where that is not valid."""
+    """Return x / w, and NaN without a gradient where not `valid`."""
     return (x.where(valid, 0) / w.where(valid, 1)).where(valid, torch.nan)

@@ -30,7 +30,7 @@ _LATTICE = 4  # nodes or cells per axis: as many as the paper's thin plate splin
 
 
 def _waves() -> Structured:
-    """Return two learned functions, first a wave along each axis."""
+    """Return a family with two learned functions, which begin as a wave along each axis."""
     x = torch.linspace(-1, 1, 9, device="cpu")
     wave = torch.sin(torch.pi * x)
     return Structured(torch.stack((wave.expand(9, 9), wave[:, None].expand(9, 9))), learned=True)
@@ -69,6 +69,8 @@ def make_transformation(name: str) -> Transformation:
     Example:
         >>> make_transformation("attention+rigid")
         Compose(Attention(ndim=2), Rigid(ndim=2))
+        >>> make_transformation("affine").num_parameters
+        6
 
     """
     names = name.split("+") if isinstance(name, str) else [name]

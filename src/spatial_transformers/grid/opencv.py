@@ -36,8 +36,8 @@ def to_opencv(
         of 1, unless that is 0.
 
     Raises:
-        InputError: for another shape or integers, or if a map of the batch has no inverse, where
-            one is asked for.
+        InputError: for matrices of another shape or of integers, or if a map of the batch has no
+            inverse, unless `inverse_map` makes one unnecessary.
 
     Example:
         >>> import torch
@@ -45,6 +45,8 @@ def to_opencv(
         >>> left_half = Attention().matrix(torch.tensor([[0.5, -0.5, 0.0]]))
         >>> to_opencv(left_half, size=(4, 4), source_size=(8, 8), inverse_map=True).tolist()
         [[[1.0, 0.0, 0.0], [0.0, 1.0, 2.0]]]
+        >>> to_opencv(torch.eye(3).repeat(2, 1, 1), size=(4, 4), source_size=(8, 8)).shape
+        torch.Size([2, 3, 3])
 
     """
     full = _floating(matrix, "to_opencv")
@@ -66,8 +68,8 @@ def from_opencv(
 ) -> Matrix:
     """Turn OpenCV's pixel matrices into normalised ones, for a transformation's `from_matrix`.
 
-    The reverse of `to_opencv`, with the same arguments and errors. What OpenCV gives is a NumPy
-    array in float64: `torch.from_numpy(cv2.getRotationMatrix2D(…))[None]` is the batch of it.
+    The reverse of `to_opencv`, with the same arguments and errors. OpenCV's matrices are NumPy
+    arrays in float64: `torch.from_numpy(cv2.getRotationMatrix2D(…))[None]` is a batch of one.
 
     Example:
         >>> import torch
@@ -75,6 +77,8 @@ def from_opencv(
         >>> shift = torch.tensor([[[1.0, 0.0, 2.0], [0.0, 1.0, 0.0]]])  # 2 pixels to the right
         >>> Affine().from_matrix(from_opencv(shift, size=(8, 8), source_size=(8, 8))).tolist()
         [[1.0, 0.0, -0.5, 0.0, 1.0, 0.0]]
+        >>> from_opencv(torch.eye(3).repeat(2, 1, 1), size=(4, 4), source_size=(8, 8)).shape
+        torch.Size([2, 3, 3])
 
     """
     full = _floating(matrix, "from_opencv")
@@ -100,7 +104,7 @@ def _units(like: Tensor, size: Size, align_corners: bool) -> Frame:
 
 
 def _ratios(like: Tensor, rows: Frame, columns: Frame) -> Tensor:
-    """Return what an entry gains from normalised to pixel units: exactly 1 between equal sizes."""
+    """Return each entry's factor from normalised to pixel units: exactly 1 between equal sizes."""
     return like.new_tensor([[r / c for c in columns.scale] for r in rows.scale])
 
 

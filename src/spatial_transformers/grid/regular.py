@@ -55,7 +55,7 @@ def centred_axes(
 
 
 def half_extents(size: Sequence[int], align_corners: bool) -> tuple[float, ...]:
-    """Return the divisors of centred positions, x first: a lone pixel between corners gets 1."""
+    """Return the divisors of centred positions, x first: 1 where a lone pixel has no extent."""
     extents = pixel_frame(size, align_corners).scale
     return tuple(e if e != 0 else 1.0 for e in extents) if align_corners else extents
 
@@ -102,6 +102,8 @@ def unnormalise(
     Example:
         >>> unnormalise(torch.tensor([[-1.0, 0.0]]), (4, 8)).tolist()  # the left edge, half way
         [[-0.5, 1.5]]
+        >>> unnormalise(torch.zeros(3), (4, 6, 8)).tolist()  # the centre of a volume
+        [3.5, 2.5, 1.5]
 
     """
     extents = pixel_frame(as_size(size, points.shape[-1]), align_corners).scale
@@ -121,6 +123,8 @@ def normalise(
     Example:
         >>> normalise(torch.tensor([[-0.5, 1.5]]), (4, 8)).tolist()
         [[-1.0, 0.0]]
+        >>> normalise(torch.tensor([3.5, 2.5, 1.5]), (4, 6, 8)).tolist()
+        [0.0, 0.0, 0.0]
 
     """
     size = as_size(size, pixels.shape[-1])

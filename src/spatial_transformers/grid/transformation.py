@@ -29,7 +29,7 @@ from .regular import (
 )
 
 _SEARCH_STEPS = 8  # of Newton's method in `inverse_points`
-_POLISHING_STEPS = 2  # the last ones, which carry first and second derivatives
+_POLISHING_STEPS = 2  # the last steps, which carry first and second derivatives
 _FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
 
 
@@ -109,9 +109,9 @@ class Transformation(nn.Module, ABC):
     def inverse_points(self, theta: Theta, points: Points) -> Points:
         """Map source points (N, K, ndim) back to target coordinates.
 
-        Where the family has no closed form, by Newton's method from the point itself, to 1e-3 of
-        half an extent at worst and commonly to rounding. A point that it does not find, for
-        instance because no target point maps there, is NaN.
+        A family without a closed form searches by Newton's method from the point itself. Commonly
+        the result is right to rounding, at worst to 1e-3 of half an extent. A point that is not
+        found, for instance because no target point maps there, is NaN.
         """
         theta, points = self._checked(theta, points)
         values = self._values(theta)
@@ -154,8 +154,8 @@ class Transformation(nn.Module, ABC):
     ) -> Float[Tensor, "N *target ndim ndim"]:
         """Return how many source pixels one target pixel covers: (N, *size, ndim, ndim).
 
-        A column per target axis: the difference of where its two edges, half a pixel to either
-        side of the centre, are mapped. A target of one pixel has a spacing, too.
+        There is a column per target axis: how far apart the two edges of the pixel, half a pixel to
+        either side of its centre, are mapped. So a target of one pixel has a spacing, too.
         """
         size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
         return self._spacing(
@@ -174,8 +174,8 @@ class Transformation(nn.Module, ABC):
         """Return det ∂T_θ/∂G at every pixel of a target of `size`: (N, *size).
 
         It is the area (volume) of source that a unit of target reads, in normalised units: 1 at the
-        identity, negative where the map folds, NaN where a point has no image. By forward-mode
-        differentiation, so it is exact, and differentiable in θ.
+        identity, negative where the map folds, NaN where a point has no image. It is computed by
+        forward-mode differentiation, so it is exact, and differentiable in θ.
         """
         size = as_size(size, self.ndim)
         values = self.values(theta)
@@ -193,7 +193,7 @@ class Transformation(nn.Module, ABC):
             return determinant.where(mapped.isfinite().all(-1), torch.nan).unflatten(1, size)
 
     def values(self, theta: Theta) -> Theta:
-        """Return the entries as the map uses them: θ itself, or within its bounds."""
+        """Return the entries as the map uses them: θ itself, or θ brought within its bounds."""
         return self._values(self.check(theta))
 
     def check(self, theta: Tensor) -> Tensor:
@@ -222,7 +222,7 @@ class Transformation(nn.Module, ABC):
         return f"{type(self).__name__}({self.extra_repr()})"
 
     def _set_bounds(self, bounds: Bounds | None) -> None:
-        """Bound the entries; the last line of the constructor of a family that has bounds."""
+        """Bound the entries; a family that has bounds calls it last in its constructor."""
         if bounds is not None:
             self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
 
@@ -281,7 +281,8 @@ class Transformation(nn.Module, ABC):
     def _newton_step(self, values: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
         """Move `found` towards where the map gives `wanted`, by half an extent per axis at most.
 
-        With central differences, in one evaluation: forward mode would not trace dynamic shapes.
+        Slopes are central differences, in one evaluation: forward mode would not trace dynamic
+        shapes.
         """
         step = torch.finfo(found.dtype).eps ** (1 / 3)
         offsets = step * torch.eye(self.ndim, dtype=found.dtype, device=found.device)

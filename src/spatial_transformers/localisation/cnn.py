@@ -17,20 +17,20 @@ _SMALLEST_UNPADDED = 14  # (14 - 4) / 2 - 4 leaves one pixel
 class LocalisationCNN(nn.Module):
     """Convolution 5 – max-pool 2 – convolution 5 – fully connected – θ (section 3.1).
 
-    The paper's layers. Where the input is below 14 pixels they would leave nothing, so there
+    The layers are the paper's. They would leave nothing of an input below 14 pixels, so there the
     convolutions are padded to keep the size. Batch normalisation is not the paper's; with it the
-    network finds large rotations much sooner. It comes after the pooling, which leaves it a quarter
-    of the numbers.
+    network finds large rotations much sooner. It comes after the pooling, which leaves a quarter of
+    the numbers.
 
     Args:
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
-        input_size: the image is first resized to it, antialiased, so that parameters do not depend
-            on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given. The paper
-            takes half the image's size.
+        input_size: the size to which the image is first resized, antialiased, so that parameters do
+            not depend on the image's own; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless
+            given. The paper takes half the image's size.
         filters: filters of both convolutions.
         hidden: width of the fully connected layer.
-        batch_norm: normalise what each convolution, and the pooling, gives.
+        batch_norm: normalise batches after the pooling and after the second convolution.
         start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
         device: of the parameters.
@@ -44,6 +44,8 @@ class LocalisationCNN(nn.Module):
         >>> localisation = LocalisationCNN(Affine(ndim=3), in_channels=1)
         >>> localisation(torch.rand(2, 1, 20, 24, 28)).shape
         torch.Size([2, 12])
+        >>> LocalisationCNN(Affine(), in_channels=3)(torch.rand(5, 3, 60, 40)).shape
+        torch.Size([5, 6])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1 and appendix A.4.
 

@@ -20,8 +20,9 @@ class LocalisationFCN(nn.Module):
     Args:
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
-        input_size: the image is first resized to it, antialiased, so that parameters do not depend
-            on the image; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless given.
+        input_size: the size to which the image is first resized, antialiased, so that parameters do
+            not depend on the image's own; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless
+            given.
         hidden: widths of the hidden layers.
         batch_norm: normalise after each hidden layer.
         start: see `RegressionHead`.
@@ -34,6 +35,8 @@ class LocalisationFCN(nn.Module):
         >>> localisation = LocalisationFCN(Affine(), in_channels=1)
         >>> localisation(torch.rand(2, 1, 60, 48)).shape
         torch.Size([2, 6])
+        >>> LocalisationFCN(Affine(ndim=3), in_channels=1)(torch.rand(4, 1, 20, 24, 28)).shape
+        torch.Size([4, 12])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1 and appendix A.4.
 

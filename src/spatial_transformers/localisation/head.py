@@ -1,4 +1,7 @@
-"""The regression layer that ends every localisation network (section 3.1), at a given θ first."""
+"""The regression layer that ends every localisation network (section 3.1) and starts at a given θ.
+
+At first the layer predicts that θ for every image.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -14,16 +17,16 @@ class RegressionHead(nn.Module):
     """Linear layer from features to θ that predicts the identity at first, or another start.
 
     Its weights begin at zero and its bias at the identity, so that the transformer begins by
-    passing its input through. Zero no further layer: two in a row leave the network dead. θ is
-    float32 or better, also under autocast and after `.to(torch.bfloat16)`.
+    passing its input through. Do not set the layer before it to zero as well: two such layers in a
+    row never learn. θ is float32 or better, also under autocast and after `.to(torch.bfloat16)`.
 
     Args:
         in_features: width of the features.
         transformation: read for its `identity()`; no reference to it is kept.
-        start: θ (P,) at first; the identity if None. A transformer that should begin by looking
-            closer, or several that should begin apart, get it here.
+        start: the θ (P,) predicted at first; the identity if None. Give it to a transformer that
+            should begin by looking closer, or to several that should begin at different places.
         perturbation: standard deviation of θ about the start for features of unit variance.
-            Above 0 it leaves the flat spot that the identity is for some families.
+            Above 0, training begins off the identity, which is a flat spot for some families.
         device: of the parameters.
         dtype: of the parameters.
 

@@ -1,6 +1,6 @@
 """Antialiased linear resizing to a fixed size, in 1-D to 3-D, as one matrix per axis.
 
-Equal to `interpolate(mode="bilinear", antialias=True)`, which exists in 2-D only; two matrix
+The result equals `interpolate(mode="bilinear", antialias=True)`, which exists in 2-D only. Matrix
 products also trace, export and differentiate like everything else, whatever the image's size.
 """
 
@@ -16,7 +16,7 @@ from ..grid.regular import as_size
 def resize(
     image: Float[Tensor, "N C *source"], size: tuple[int, ...]
 ) -> Float[Tensor, "N C *target"]:
-    """Resize (N, C, *source) to (N, C, *size), pixel centres kept apart from corners.
+    """Resize (N, C, *source) to (N, C, *size), as with `align_corners=False`.
 
     Raises:
         InputError: for another number of axes, or an image of integers.
@@ -37,7 +37,7 @@ def resize(
 
 
 def _triangle(source: int, target: int, like: Tensor) -> Float[Tensor, "source target"]:
-    """Weights of a triangle as wide as one source pixel, or one target pixel when shrinking."""
+    """Return weights of a triangle that reaches a source pixel, or if it shrinks a target pixel."""
     scale = source / target
     width = torch.sym_max(scale, 1.0)  # `max` would fix the image's size in exported graphs
     pixels = torch.arange(source, dtype=like.dtype, device=like.device)

@@ -1,13 +1,14 @@
 """Antialiasing: how wide a kernel must be where the transformation shrinks.
 
-J holds the source pixels that one step of the target covers, per target axis. Its singular values
-above 1 shrink. The kernel is stretched by P = max(√(JJᵀ), 1), eigenvalue by eigenvalue: symmetric,
-so that axis-aligned scales stretch each axis by itself, as `interpolate(antialias=True)` does;
-along the direction that shrinks where that is oblique; and not at all where nothing shrinks.
+J holds the source pixels that one step of the target covers, per target axis. Where a singular
+value of J is above 1, the map shrinks. There the kernel is stretched by P = max(√(JJᵀ), 1), taken
+eigenvalue by eigenvalue. P is symmetric: axis-aligned scales stretch each axis by itself, as
+`interpolate(antialias=True)` does; an oblique scale stretches along its own direction; and where
+nothing shrinks, nothing is stretched.
 
-JJᵀ is diagonalised by Jacobi's rotations, which are arithmetic only, without a gradient; what they
-leave off the diagonal, 0 but for rounding, carries first and second derivatives, also where two
-singular values are equal and the axes have none.
+JJᵀ is diagonalised by Jacobi's rotations, which are arithmetic only and get no gradient. The
+entries off the diagonal are then 0 up to rounding, but they carry first and second derivatives,
+also where two singular values are equal and the axes have no derivative.
 """
 
 import math
@@ -29,15 +30,16 @@ _SWEEPS = {1: 0, 2: 1, 3: 5}  # of rotations, until the rest is rounding; in 4-D
 class Stretch(NamedTuple):
     """How kernels are stretched, per target point."""
 
-    shrinks: Tensor  # whether they are at all: (N, *target)
-    inverse: Entries  # P⁻¹, of distances in source pixels: (N, *target) each
+    shrinks: Tensor  # whether kernels are stretched at all: (N, *target)
+    inverse: Entries  # P⁻¹, which multiplies distances in source pixels: (N, *target) each
     reach: Tensor  # the largest sum of a row of P
 
 
 def spacing(grid: Tensor, source: Sequence[int], align_corners: bool) -> Tensor:
     """Return J (N, *target, ndim, ndim) of a normalised grid by differences along each target axis.
 
-    The mean of both sides, or of one where the other is not finite or no more; of a lone pixel 0.
+    A difference is the mean of both sides, or one side where the other is not finite or does not
+    exist. For a lone pixel it is 0.
     """
     pixels = unnormalise(grid, source, align_corners)
     columns = []
@@ -58,7 +60,7 @@ def spacing(grid: Tensor, source: Sequence[int], align_corners: bool) -> Tensor:
 
 
 def stretch(spacing: Tensor, max_shrink: float) -> Stretch:
-    """Return P⁻¹ for J (N, *target, ndim, ndim); where J is not finite, all shrinks to the cap."""
+    """Return the stretch for J (N, *target, ndim, ndim): the cap where J is not finite."""
     steep = spacing.nan_to_num(_STEEPEST, _STEEPEST, -_STEEPEST).clamp(-_STEEPEST, _STEEPEST)
     rows = [row.unbind(-1) for row in steep.unbind(-2)]
     squared = [[_dot(a, b) for b in rows] for a in rows]
@@ -72,7 +74,7 @@ def stretch(spacing: Tensor, max_shrink: float) -> Stretch:
 
 
 def reach(max_shrink: float, ndim: int) -> float:
-    """Return the largest sum of a row of |P| that there can be."""
+    """Return the largest sum of a row of |P| that is possible."""
     return 1 + (max_shrink - 1) * (1 + math.sqrt(ndim)) / 2
 
 
@@ -102,13 +104,13 @@ def _first(a: Tensor, b: Tensor, most: float) -> Tensor:
     """Return the divided difference f[a, b] of f(λ) = 1/√clamp(λ, 1, most)."""
     within, other = a.clamp(1.0, most), b.clamp(1.0, most)
     equal = (a - b).abs() < 1e-3
-    slope = (within == a).to(a)  # of the clamp, where both are one
+    slope = (within == a).to(a)  # the slope of the clamp, for a = b
     share = ((within - other) / (a - b).where(~equal, 1)).where(~equal, slope)
     return -share / ((within * other).sqrt() * (within.sqrt() + other.sqrt()))
 
 
 def _second(a: Tensor, b: Tensor, c: Tensor, most: float) -> Tensor:
-    """Return the divided difference f[a, b, c], of the two that are furthest apart."""
+    """Return the divided difference f[a, b, c], with the outer two as its ends."""
     low, high = torch.minimum(a, torch.minimum(b, c)), torch.maximum(a, torch.maximum(b, c))
     middle = a + b + c - low - high
     apart = (high - low) > 1e-3 * high

@@ -2,7 +2,7 @@
 
 A fused backward has no derivative of its own. When one is asked for (grad mode is on inside
 `backward`, as `create_graph=True` leaves it), the reference, which computes the same function in
-plain PyTorch, is differentiated instead. So it is where `vmap` batches cotangents.
+plain PyTorch, is differentiated instead. The same happens where `vmap` batches cotangents.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,7 +41,7 @@ class _Differentiable(torch.autograd.Function):
 
 
 def _batched(grad: Tensor) -> bool:
-    """Whether a cotangent is one of many, of `vmap` or of `is_grads_batched=True`."""
+    """Whether a cotangent is a batch of many, made by `vmap` or by `is_grads_batched=True`."""
     legacy = torch._C._functorch.is_legacy_batchedtensor(grad)  # pyright: ignore
     return legacy or context() == "transform"
 

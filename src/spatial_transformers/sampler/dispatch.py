@@ -29,7 +29,7 @@ class Spec:
     dtype: torch.dtype  # of the image
     device: str
     context: Context
-    deterministic: bool  # whether every run must give the same
+    deterministic: bool  # whether every run must give the same result
     options: Options
 
     @property
@@ -59,7 +59,7 @@ class Spec:
 
     @property
     def own_phi(self) -> bool:
-        """Whether Φ is a tensor, or another than the kernel of that name has."""
+        """Whether Φ is a tensor, or differs from that of the kernel in `KERNELS`."""
         kernel = self.kernel
         return isinstance(kernel.phi, Tensor) or KERNELS.get(kernel.name, kernel) is not kernel
 
@@ -100,7 +100,7 @@ class Backend(ABC):
 
     @abstractmethod
     def why_not(self, spec: Spec) -> list[str]:
-        """Return the reasons against this backend; none: it can run."""
+        """Return the reasons against this backend; without any, it can run."""
 
     @abstractmethod
     def run(

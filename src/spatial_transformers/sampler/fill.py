@@ -15,7 +15,7 @@ Fill: TypeAlias = float | Sequence[float] | Tensor
 
 
 def check_fill(fill_value: Fill | None, padding_mode: str) -> None:
-    """Refuse a fill that the padding does not take, and one that it lacks."""
+    """Refuse a fill without `constant` padding, and `constant` padding without a fill."""
     if fill_value is None:
         if padding_mode == "constant":
             raise InputError("padding_mode 'constant' was asked for without a fill_value; give one")

@@ -1,7 +1,8 @@
 """The paper's generic kernel k(·; Φ) (eq. 3), and those that have a name.
 
-A kernel is a function of the signed distance x − m from a pixel, along one axis, with a support;
-axes multiply. Functions take the right-hand slope at a kink, as eqs. 6 and 7 and PyTorch do.
+A kernel is a function, with a finite support, of the signed distance x − m from a pixel along one
+axis; the weights of all axes are multiplied. Functions take the right-hand slope at a kink, as
+eqs. 6 and 7 and PyTorch do.
 
 Sources: Keys, Cubic convolution interpolation for digital image processing, 1981; Mitchell and
 Netravali, Reconstruction filters in computer graphics, 1988; Duchon, Lanczos filtering in one and
@@ -42,8 +43,8 @@ class Kernel(nn.Module):
             side.
         phi: Φ, its default: numbers, or a tensor (P,), (N, P), or (N, ndim, P) for (Φx, Φy, …).
         normalise: divide the weights by their sum, so that constants stay what they are.
-        prefilter: make the kernel interpolate: it then weighs coefficients of which the image's
-            pixels are the sums, as for B-splines. Φ must be numbers.
+        prefilter: make the kernel interpolate, as for B-splines: it then weighs coefficients
+            instead of pixels, whose weighted sums at the pixels are the image. Φ must be numbers.
         name: what messages call it; the function's own name if None.
 
     Raises:
@@ -58,6 +59,8 @@ class Kernel(nn.Module):
         >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
         >>> sample(image, torch.zeros(1, 1, 1, 2), mode=kernel).item()
         7.5
+        >>> sample(torch.rand(2, 3, 4, 5, 6), torch.zeros(2, 7, 8, 9, 3), mode=kernel).shape
+        torch.Size([2, 3, 7, 8, 9])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3, eq. 3.
 
@@ -81,7 +84,7 @@ class Kernel(nn.Module):
                 f"a support of {support!r} was given for kernel {self.name!r}; give a number of "
                 f"pixels above 0, at most {_LARGEST_SUPPORT}"
             )
-        #: The pixels visited along one axis, twice the support: a compiler would trace a fraction.
+        #: The pixels visited along one axis, twice the support. A compiler would trace a fraction.
         self.count = math.ceil(2 * support)
         self.normalise = normalise
         self.phi: Numbers
@@ -89,7 +92,7 @@ class Kernel(nn.Module):
             self.register_buffer("phi", phi)
         else:
             self.phi = phi if isinstance(phi, nn.Parameter) else _numbers(phi)
-        #: The inverse filter at distances 0, 1, …, down to 2^-60; None: weights are of pixels.
+        #: The inverse filter at distances 0, 1, …, down to 2^-60; None: the kernel weighs pixels.
         self.inverse_filter = _inverse_filter(self) if prefilter else None
 
     @property
@@ -124,7 +127,7 @@ class Kernel(nn.Module):
         return weights.where(distance.abs() * 2 <= self.count, 0)
 
     def check_phi(self, batch: int, ndim: int) -> Numbers:
-        """Return Φ for a batch of images of `ndim` dimensions: numbers, or in float32 or better.
+        """Return Φ for a batch of `ndim`-D images: numbers, or a tensor in float32 or better.
 
         Raises:
             InputError: for a wrong shape, naming it.
@@ -149,9 +152,9 @@ class Kernel(nn.Module):
         """Return this kernel with another Φ.
 
         Args:
-            phi: a number, (P,), (N, P) for every image its own, or (N, ndim, P) for one per axis:
-                `bicubic` a (-0.75), `mitchell` b and c (1/3, 1/3), `gaussian` the standard
-                deviation in pixels (0.5). A tensor gets a gradient.
+            phi: a number, (P,), (N, P) for one Φ per image, or (N, ndim, P) for one per image and
+                axis. `bicubic` has a (-0.75), `mitchell` has b and c (1/3, 1/3), and `gaussian` has
+                the standard deviation in pixels (0.5). A tensor gets a gradient.
 
         Raises:
             InputError: for another number of entries, or a kernel whose prefilter fixes Φ.
@@ -162,7 +165,7 @@ class Kernel(nn.Module):
             >>> image, grid = torch.rand(2, 3, 5, 5), torch.zeros(2, 4, 4, 2)
             >>> sample(image, grid, mode=KERNELS["bicubic"].with_phi(-0.5)).shape
             torch.Size([2, 3, 4, 4])
-            >>> widths = torch.tensor([[0.5], [2.0]], requires_grad=True)  # of either image
+            >>> widths = torch.tensor([[0.5], [2.0]], requires_grad=True)  # one per image
             >>> sample(image, grid, mode=KERNELS["gaussian"].with_phi(widths)).shape
             torch.Size([2, 3, 4, 4])
 
@@ -190,6 +193,8 @@ class Kernel(nn.Module):
             >>> KERNELS["gaussian"].learnable().phi
             Parameter containing:
             tensor([0.5000], requires_grad=True)
+            >>> KERNELS["mitchell"].learnable().phi.shape  # b and c
+            torch.Size([2])
 
         """
         if self.num_parameters == 0 or self.inverse_filter is not None:
@@ -248,7 +253,7 @@ def _triangle(d: Tensor) -> Tensor:
 
 
 def _cubic(d: Tensor, b: Entry, c: Entry) -> Tensor:
-    """Mitchell and Netravali's family, factored so that it is exactly 0 at ±2, for b = 0 at ±1."""
+    """Mitchell and Netravali's family, factored to be exactly 0 at ±2, and at ±1 too for b = 0."""
     x = _magnitude(d)
     near, far = 1 - x, 2 - x
     inner = near * near * (1 + 2 * x) + c * (x * x * near) + b * (x * x * (2 - 1.5 * x) - 1 / 3)
@@ -288,7 +293,7 @@ def _bspline(d: Tensor, *, order: int) -> Tensor:
 
 
 def _gaussian(d: Tensor, sigma: Entry) -> Tensor:
-    """exp(−d²/2σ²); σ below 0.04 pixel, where only one weight is left, counts as that."""
+    """exp(−d²/2σ²); σ below 0.04 pixel, where only one weight is left, counts as 0.04."""
     sigma = sigma.clamp(min=0.04) if isinstance(sigma, Tensor) else max(sigma, 0.04)
     return (-0.5 * (d / sigma).square()).exp()
 

@@ -1,4 +1,4 @@
-"""The sampler's options: how an image is sampled, not which one, nor where. Checked once."""
+"""The sampler's options, checked once: how an image is sampled, but not which image nor where."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,10 +16,10 @@ _WIDEST = 64  # the largest widening that may be asked for
 
 @dataclass(frozen=True, eq=False)
 class Options:
-    """The options of `sample` and `warp`, as these describe them.
+    """The options of `sample` and `warp`, whose docstrings describe them.
 
     Raises:
-        InputError: for an unknown name, and a number out of its place.
+        InputError: for an unknown name, and a number out of range.
 
     """
 
@@ -57,7 +57,7 @@ class Options:
         return self.antialias
 
     def changed(self, **changes: Any) -> "Options":
-        """Return these options with some others in their place."""
+        """Return these options with some of them changed."""
         return replace(self, **changes) if changes else self
 
 

@@ -7,14 +7,14 @@
     renormalise . . . | a b c d | . . .   no pixel: weights outside are dropped, the rest sum to 1
 
 `border`, `reflection` and `wrap` read another pixel in place of one outside. For `nearest` and
-`bilinear` the point itself is moved inside, as `grid_sample` does: at the border pixels' centres
-`border` and `reflection` have slope 0. Beyond them `border` has none either: it cannot bring a lost
-crop back.
+`bilinear` the point itself is moved inside, as `grid_sample` does: so at the border pixels' centres
+`border` and `reflection` have slope 0. Further out `border` has slope 0 everywhere, so that it
+cannot bring back a crop that has left the image.
 """
 
 from torch import Tensor
 
-#: Nothing is read outside: what is missing there is given by the fill, or by the other weights.
+#: The paddings that read nothing outside: the fill, or the other weights, make up for it.
 FILLING = ("zeros", "constant", "renormalise")
 PADDING_MODES = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
 

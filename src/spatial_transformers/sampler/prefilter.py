@@ -1,8 +1,8 @@
-"""The prefilter of kernels that interpolate only what was filtered before, such as B-splines.
+"""The prefilter of kernels that interpolate only filtered images, such as B-splines.
 
-The coefficients c of an image u are those whose weighted sums are u at every pixel of the image as
-its padding continues it: c = h ∗ u, h being the inverse filter. Here that is one matrix per axis,
-with h cut off below the dtype's precision: it traces, exports and differentiates like all else.
+An image u, continued by its padding, has coefficients c whose weighted sums are u at every pixel:
+c = h ∗ u, with the inverse filter h. Here the filter is one matrix per axis, with h cut off below
+the dtype's precision, so that it traces, exports and differentiates like all else.
 
 Source: Unser, Splines: a perfect fit for signal and image processing, 1999, section "B-spline
 interpolation"; there as recursions, which are sequential.
@@ -30,8 +30,8 @@ def coefficients(
 ) -> Coefficients:
     """Return the coefficients of (N, C, *source): the image itself for a kernel without prefilter.
 
-    Where the continued image is not the image over again, coefficients beyond its ends differ from
-    all those inside, until h has faded: so far the margin reaches.
+    If the padding does not repeat the whole image, coefficients beyond its ends differ from all
+    those inside, until h has faded. The margin reaches that far.
     """
     if kernel.inverse_filter is None:
         return Coefficients(image, 0, None)

@@ -49,6 +49,8 @@ class Sampler(nn.Module):
         >>> move = torch.tensor([[1.0, 0.0, 0.5, 0.0, 1.0, 0.0]])
         >>> sampler.warp(image, move, Affine())
         tensor([[[[1., 2., 3., 9.]]]])
+        >>> sampler(torch.rand(2, 3, 5, 6), torch.zeros(2, 7, 8, 2)).shape
+        torch.Size([2, 3, 7, 8])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3 and figure 2.
 
@@ -86,7 +88,7 @@ class Sampler(nn.Module):
     ) -> Warped:
         """Warp (N, C, *source) by θ (N, P); see the function `warp`.
 
-        Further options, by their names, stand in for the sampler's in this call.
+        Further options, by their names, replace the sampler's in this call.
         """
         options, fill_value = self.options, self.fill_value
         if changes:
@@ -130,9 +132,9 @@ def sample(
 
     Args:
         image: U, (N, C, H, W), (N, C, D, H, W) or any number of spatial axes.
-        grid: normalised coordinates, (N, *target, ndim), x first; `normalise` makes them of pixel
-            coordinates. A batch of 1 in either image or grid serves every element of the other,
-            without being copied.
+        grid: normalised coordinates, (N, *target, ndim), x first; `normalise` computes them from
+            pixel coordinates. A batch of 1 in either image or grid serves every element of the
+            other, without being copied.
         mode: the kernel: `nearest` (halves to the even pixel), `bilinear` (linear in every
             dimension), `bicubic`, `mitchell`, `lanczos2`, `lanczos3`, `lanczos5`, `bspline0` to
             `bspline7` (interpolating), `gaussian`, or a `Kernel`, which carries its Φ:
@@ -140,18 +142,19 @@ def sample(
         padding_mode: what lies outside, of a row of pixels `a b c d`:
             `zeros` (0 0 a b c d 0 0), `constant` (f f a b c d f f), `border` (a a a b c d d d),
             `reflection` (b a a b c d d c; with `align_corners` c b a b c d c b),
-            `wrap` (c d a b c d a b), or `renormalise` (no pixel: the weights inside sum to 1, and
-            the result is 0 where less than a thousandth of them is).
+            `wrap` (c d a b c d a b), or `renormalise` (no pixel: the weights inside are scaled to
+            sum to 1, and the result is 0 where they are less than a thousandth of all).
         fill_value: a number or one per channel, or a tensor, which gets a gradient; only with
             `constant`.
         align_corners: whether ±1 are the centres of the border pixels instead of their edges.
         antialias: widen the kernel where points lie more than a pixel apart, in the direction in
-            which they do. As `interpolate(antialias=True)` for axis-aligned scales (whose bicubic
-            kernel is `KERNELS["bicubic"].with_phi(-0.5)`). A number is the largest widening, which
-            is 8 for True; compiled and exported graphs always pay for it. Derivatives count
-            the widening.
-        gradient: to the coordinates: `exact`, or in its place `straight-through` (that of bilinear
-            sampling), `linearized` or `multi-scale`, which see further; see `sampler/slopes.py`.
+            which they do. For axis-aligned scales this equals `interpolate(antialias=True)`, whose
+            bicubic kernel is `KERNELS["bicubic"].with_phi(-0.5)`. A number is the largest widening,
+            which is 8 for True; compiled and exported graphs always pay for it. Derivatives take
+            the widening into account.
+        gradient: the gradient to the coordinates: `exact`; `straight-through`, which is that of
+            bilinear sampling; or `linearized` or `multi-scale`, which look further away; see
+            `sampler/slopes.py`.
         backend: a backend's name, instead of the fastest that can run.
 
     Returns:
@@ -169,6 +172,8 @@ def sample(
         >>> outside = torch.full((1, 1, 1, 2), 9.0)
         >>> sample(image, outside, padding_mode="constant", fill_value=7.0)
         tensor([[[[7.]]]])
+        >>> sample(torch.rand(2, 3, 4, 5, 6), torch.zeros(2, 7, 8, 9, 3)).shape
+        torch.Size([2, 3, 7, 8, 9])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.3.
 
@@ -224,6 +229,8 @@ def warp(
         >>> mirror = torch.tensor([[-1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
         >>> warp(image, mirror, Affine())
         tensor([[[[3., 2., 1., 0.]]]])
+        >>> warp(torch.rand(2, 3, 4, 5, 6), torch.zeros(2, 12), Affine(3), size=(7, 8, 9)).shape
+        torch.Size([2, 3, 7, 8, 9])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.2 and 3.3.
 
@@ -245,7 +252,7 @@ def explain(
     """Say which backend runs a call of `warp` or `sample`, and why others do not.
 
     Args:
-        image: as the call has it, like all that follows.
+        image: the image of the call; the other arguments are those of the call, too.
         coordinates: θ for `warp`, a grid for `sample`.
         transformation: of `warp`.
         size: of `warp`.
@@ -253,7 +260,7 @@ def explain(
         **options: see `sample`.
 
     Raises:
-        InputError: as the call does, but for a backend that cannot run it.
+        InputError: as the call would raise it, except where no backend can run it.
 
     Example:
         >>> import torch
@@ -353,7 +360,7 @@ def _resolved(
 
 
 def _formatted(values: Tensor, image: Tensor, surrounding: Context) -> Tensor:
-    """Return the values in channels-last format if the image is in it, and in no other."""
+    """Return the values in channels-last format if the image has it, and otherwise as they are."""
     if surrounding in ("export", "transform") or image.is_contiguous():
         return values
     last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(image.ndim)

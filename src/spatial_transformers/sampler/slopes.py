@@ -54,7 +54,7 @@ def with_slopes(
 
 
 def _of_cell(spec: Spec, image: Tensor, pixels: Tensor, fill: Tensor | None) -> list[Tensor]:
-    """Return eq. 7 per axis: a difference along it, linear across."""
+    """Return eq. 7 per axis: a difference along the axis, interpolated linearly across it."""
     ends = []
     for axis in range(pixels.shape[-1]):
         low = pixels.clone()

@@ -42,10 +42,10 @@ class Distortion:
             images: of the samples.
             draws: decide everything that is random.
             others: images (M, 1, H, W) in uint8 or [0, 1], pieces of which are the clutter.
-            jitter: of the image itself, before it is placed: see `_bent`. It augments training.
-                Pieces of clutter then come from places between pixels. Both are read by bicubic
-                interpolation: were one blurred more than the other, digits in training could be
-                told by that, and not those that are scored.
+            jitter: strength of the bends of the image itself, before it is placed, which augment
+                training: see `_bent`. Pieces of clutter then come from places between pixels.
+                Images and pieces are read by bicubic interpolation. If one were blurred more than
+                the other, that would tell digits from clutter in training, but not in scoring.
 
         """
         transformation, theta = self.place(draws)
@@ -74,13 +74,13 @@ def rotated(draws: Draws, share: float = 1.0) -> Placed:
 
 
 def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tensor:
-    """Move points (N, H, W, 2) of images: 5×5 of a thin plate spline and a small linear map.
+    """Move points (N, H, W, 2) of images by a thin plate spline of 5×5 points and a linear map.
 
     The spline's points are moved by N(0, 1 pixel), the identity's entries by N(0, 0.1); `strength`
-    multiplies both. A digit stays what it is (Simard, Steinkraus and Platt 2003), and its centre of
-    mass where it was: MNIST's lies half a pixel off the centre about which `rotated` turns, so that
-    it tells the angle, unless it is moved. The image is read once, at the points that are
-    returned: reading it twice would blur what is only trained on.
+    multiplies both. A digit keeps its class (Simard, Steinkraus and Platt 2003). It also keeps its
+    centre of mass: MNIST's centres of mass lie half a pixel off the centre about which `rotated`
+    turns, and so tell the angle, unless they are moved. The image is read once, at the points that
+    are returned: reading it twice would blur images in training only.
     """
     nodes = lattice_spline(5, points.device).points.double()
     linear = draws.normal("jitter", 0.1 * strength, 4).view(-1, 2, 2)
@@ -150,7 +150,7 @@ def rotation(degrees: Tensor) -> Tensor:
 
 @cache
 def _pulls(points: int, size: torch.Size, device: torch.device) -> Tensor:
-    """Return how far the pixels (P, H · W) of the image go where one of P points goes by one."""
+    """Return how far each pixel moves when one of P points moves by one: (P, H · W)."""
     spline = lattice_spline(points, device)
     still = spline.identity().to(device)
     moves = torch.zeros(len(spline.points), *spline.points.shape, device=device)

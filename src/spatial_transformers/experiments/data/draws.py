@@ -48,7 +48,7 @@ class Draws:
 
     def normal(self, purpose: str, std: float, count: int = 1) -> Tensor:
         """Return `count` numbers of N(0, std²) per sample: (N, count)."""
-        unit = self.uniform(purpose, 0, 1, count).clamp(min=2.0**-54)  # of 0 itself it were -∞
+        unit = self.uniform(purpose, 0, 1, count).clamp(min=2.0**-54)  # 0 would give -∞
         return std * torch.special.ndtri(unit)
 
     def integers(self, purpose: str, low: int, high: int, count: int = 1) -> Tensor:

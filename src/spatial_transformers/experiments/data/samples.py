@@ -19,8 +19,9 @@ Placed = tuple[Transformation, Tensor]
 class Samples(ABC):
     """Inputs (N, C, *size) and targets (N, …), taken by number.
 
-    A batch is taken in two steps, so that files are read by the data loader's processes, while what
-    is in memory is only numbered there, and taken on the device that trains.
+    A batch is taken in two steps. The first, `load`, runs in the data loader's processes: it reads
+    files, and of samples in memory it passes on the numbers. The second, `take`, runs on the device
+    that trains: it picks the samples in memory.
     """
 
     targets: Tensor
@@ -35,7 +36,7 @@ class Samples(ABC):
 
     @abstractmethod
     def load(self, numbers: Tensor) -> Any:
-        """Return what the data loader reads of some samples: tensors."""
+        """Return what the data loader's processes read of some samples: tensors."""
 
     @abstractmethod
     def take(self, loaded: Any) -> tuple[Tensor, Tensor]:
@@ -101,13 +102,14 @@ class InFiles(Samples):
         return torch.stack(inputs), self.targets[numbers]
 
     def take(self, loaded: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return them again."""
+        """Return inputs and targets, which are loaded already."""
         return loaded
 
 
-#: Returns what a network sees of stored inputs (N, C, *size), on their device, from draws, which
-#: decide everything that is random, all samples of the split, pieces of which may be laid over, and
-#: the strength of augmentation: 1 at the beginning of training, less later, 0 in scoring.
+#: Turns stored inputs (N, C, *size) into what a network sees, on their device. The further
+#: arguments are the draws, which decide everything that is random; all samples of the split, pieces
+#: of which may be laid over the inputs; and the strength of augmentation, which is 1 at the
+#: beginning of training, less later, and 0 in scoring.
 Prepare = Callable[[Tensor, Draws, Any, float], Tensor]
 
 

@@ -14,17 +14,17 @@ from .draws import Draws
 from .samples import Data, Placed, Samples
 
 TEST_SEED = 20150605  # the test draws are the same for every model and seed
-_CALMED = 0.75  # of augmentation, in the course of training
+_CALMED = 0.75  # the share of augmentation that is lost in the course of training
 
 Batch = tuple[Tensor, Tensor]
 
 
 class ServedData(LightningDataModule):
-    """Prepares the training samples anew in each epoch, the others always alike.
+    """Prepares the training samples anew in each epoch, and all others always in the same way.
 
     Several processes share the training samples: together their batches are those of one process.
-    Each scores all of the others. Augmentation becomes weaker along a line, down to a quarter, so
-    that what is trained on last is more like what is scored.
+    Each process scores all validation and test samples. Augmentation weakens linearly, down to a
+    quarter, so that the last training samples are more like those that are scored.
 
     Args:
         data: the samples, and how they are prepared.
@@ -82,11 +82,11 @@ class ServedData(LightningDataModule):
         return self._prepared(part, loaded, Draws(TEST_SEED, 0, numbers))
 
     def state_dict(self) -> dict[str, float]:
-        """Return what a continued run needs to tell its whole story."""
+        """Return the seconds so far, which a continued run goes on counting."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Take up the story."""
+        """Go on counting from the seconds of a checkpoint."""
         self.seconds = state_dict["seconds"]
 
     def fixed_batch(self, count: int) -> Batch:

@@ -11,9 +11,9 @@ from ..distorted import DistortedRecipe, Size, Splits, distorted
 from ..recipe import fact
 from .distortions import DISTORTIONS
 
-#: Of networks, by kind and canvas. Budgets are those of the paper's CNN with 64 filters and of its
-#: FCN with 256 units: the parameter counts of the largest networks that the paper tells of. On
-#: `TC`, a CNN's transformer keeps a margin about the digit, and 28 would leave it few pixels.
+#: Sizes of networks, by kind and canvas. Budgets are the parameter counts of the paper's largest
+#: networks: its CNN with 64 filters, and its FCN with 256 units. On `TC`, a CNN's transformer keeps
+#: a margin about the digit, so a view of 28 would leave the digit few pixels.
 SIZES = {
     "cnn": {28: Size(208_586, 28), 42: Size(222_026, 28), 60: Size(270_026, 40)},
     "fcn": {28: Size(269_322, 28), 42: Size(520_202, 28), 60: Size(990_218, 28)},
@@ -42,7 +42,7 @@ def load(folder: Path | None) -> Splits:
 
 
 def verify(folder: Path) -> None:
-    """Refuse any data but the real MNIST, with whose errors ours are compared."""
+    """Refuse any data but the real MNIST, on which the paper's errors were measured."""
     check_content(folder, CONTENT)
 
 

@@ -15,14 +15,14 @@ from ..data.distortion import IMAGE, Distortion, lattice_spline, normalised, rot
 from ..data.draws import Draws
 from ..data.samples import Placed
 
-_ATTEMPTS = 100  # at four corners in convex position; two in three succeed
+_ATTEMPTS = 100  # to draw four corners in convex position; two in three succeed
 
 
 def rotated_scaled_translated(draws: Draws) -> Placed:
     """RTS: rotation by U(-45°, 45°), scale U(0.7, 1.2), a random position on 42×42 (second-hand).
 
-    The position is uniform where the scaled image, before it is turned, stays on the canvas: ours,
-    since no source says more than "random".
+    The position is uniform where the scaled image, before it is turned, stays on the canvas. That
+    is our choice, since no source says more than "random".
     """
     canvas = 42 / IMAGE
     scale = draws.uniform("scale", 0.7, 1.2)[..., None]  # (N, 1, 1)
@@ -34,9 +34,10 @@ def rotated_scaled_translated(draws: Draws) -> Placed:
 def projected(draws: Draws) -> Placed:
     """P: scale U(0.75, 1), then each corner moved by N(0, 5) pixels along each axis (second-hand).
 
-    Five is taken as the variance: with it as the standard deviation, digits are squeezed to lines,
-    and networks err four times as often as the paper's. Corners that are not in convex position
-    have no picture, and are drawn anew. Both are ours. The canvas of 28×28 is not confirmed.
+    Two choices are ours. We take 5 as the variance: as the standard deviation it would squeeze
+    digits to lines, and networks err four times as often as the paper's. And we draw corners anew
+    that are not in convex position, since they have no picture. The canvas of 28×28 is not
+    confirmed.
     """
     square = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
     square = square.to(draws.sample.device)
@@ -57,8 +58,8 @@ def projected(draws: Draws) -> Placed:
 def elastic(draws: Draws) -> Placed:
     """E: scale U(0.75, 1), then 4×4 points of a thin plate spline moved by N(0, 1.5 pixels).
 
-    Figures are second-hand, the canvas of 28×28 is not confirmed. The moves are of what the points
-    of the canvas read: ours.
+    Figures are second-hand, and the canvas of 28×28 is not confirmed. It is our choice that the
+    moves are those of the places in the image that the canvas's points read.
     """
     spline = lattice_spline(4, draws.sample.device)
     points = spline.points.double()
@@ -71,7 +72,7 @@ def translated(draws: Draws) -> Placed:
     """TC: a random position, in whole pixels, on 60×60, among six patches (second-hand).
 
     The patches are of 6×6 pixels, from random places of random other digits. Where they overlap,
-    the brighter pixel stays: ours.
+    the brighter pixel stays, which is our choice.
     """
     room = 60 - IMAGE
     corner = draws.integers("position", 0, room + 1, 2).double()

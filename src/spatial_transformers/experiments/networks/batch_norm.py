@@ -1,6 +1,6 @@
-"""Batch normalisation by the statistics of the whole batch, of all processes that share it.
+"""Batch normalisation by the statistics of the whole batch, over all processes that share it.
 
-PyTorch's SyncBatchNorm runs on GPUs alone; this one wherever processes can add up.
+PyTorch's SyncBatchNorm runs on GPUs only. This one runs wherever processes can add up tensors.
 """
 
 import torch
@@ -42,7 +42,7 @@ class BatchNorm(_BatchNorm):
 
 
 def share_batches(network: nn.Module) -> None:
-    """Let every batch normalisation of a network be the one above."""
+    """Replace every batch normalisation of a network by a `BatchNorm`."""
     for module in network.modules():
         for name, child in module.named_children():
             if isinstance(child, (nn.BatchNorm1d, nn.BatchNorm2d)):

@@ -27,10 +27,10 @@ from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
-_POINTS = 2  # that a transformer reads along each axis for a pixel of the classifier's
-_START = 0.7  # of the image's height and width, in the middle, that a transformer reads at first
+_POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
+_START = 0.7  # share of the image, along each axis in the middle, that it reads at first
 _HIDDEN = 64  # width of a localisation network's hidden layers
-_LATTICE = 5  # points along each axis at which a θ is nearest to that
+_LATTICE = 5  # points along each axis at which the first θ is fitted to that share
 
 
 class Classifier(Network):

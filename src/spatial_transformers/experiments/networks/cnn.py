@@ -1,9 +1,10 @@
 """The paper's CNN (appendix A.4): conv 9×9 – max 2 – conv 7×7 – max 2 – classifier.
 
 Ours normalises each batch after pooling, where a quarter of the numbers are left. Its first
-convolution has 32 filters: of as many parameters, that errs less often than as many filters in
-both. Images below 28 pixels get the kernels 5×5 and 3×3, since the paper's would leave them
-nothing, and a quarter of the second one's filters in the first.
+convolution has 32 filters: with the same number of parameters, such a network errs less often than
+one with equally many filters in both convolutions. For images below 28 pixels the kernels are 5×5
+and 3×3, since the paper's would leave nothing of them, and the first convolution has a quarter of
+the second one's filters.
 """
 
 from torch import nn
@@ -12,7 +13,7 @@ from .convolution import LargeKernelConvolution, OneChannelConvolution
 
 
 class CNN(nn.Sequential):
-    """Two convolutions, the second one of `width` filters, and a classifier of one channel."""
+    """Two convolutions, the second of `width` filters, and a classifier, on one-channel images."""
 
     def __init__(self, size: int, width: int, classes: int):
         first, second = (9, 7) if size >= 28 else (5, 3)

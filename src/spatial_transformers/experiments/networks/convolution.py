@@ -1,6 +1,6 @@
 """Convolutions of the paper's networks in forms that train faster on processors.
 
-Both are `nn.Conv2d` without padding or stride, in values, gradients and parameters.
+Both equal an `nn.Conv2d` without padding or stride, in values, gradients and parameters.
 """
 
 from typing import Any
@@ -12,10 +12,10 @@ from torch.autograd.function import once_differentiable
 
 
 class OneChannelConvolution(nn.Conv2d):
-    """A convolution of one channel, as one of k channels that are its shifts along x.
+    """A convolution of one channel, computed as one of k channels: the channel's shifts along x.
 
-    A spatial transformer needs the image's gradient, which takes PyTorch four times as long of one
-    channel, on processors.
+    A spatial transformer needs the image's gradient. On processors, PyTorch takes four times as
+    long for it with one channel.
     """
 
     def forward(self, input: Tensor) -> Tensor:
@@ -30,8 +30,8 @@ class OneChannelConvolution(nn.Conv2d):
 class LargeKernelConvolution(nn.Conv2d):
     """A convolution without bias whose kernel may be larger than its result.
 
-    Then the weights' gradient is the smaller convolution with images and slopes exchanged for
-    samples and channels, which takes a quarter of PyTorch's time, on processors.
+    Where it is larger, the weights' gradient is computed as a smaller convolution, in which samples
+    and channels are exchanged. On processors that takes a quarter of PyTorch's time.
     """
 
     def forward(self, input: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ from ..distorted import DistortedRecipe, Size, Splits, distorted
 from ..recipe import fact
 
 SIZE = 16
-SHARE = 0.75  # of the canvas: up to 1/√2 whole squares would stay inside, and digits leave corners
+# The share of the canvas that an image spans. Up to 1/√2 a turned image stays inside as a whole;
+# a little more loses nothing, since digits leave the corners of their images empty.
+SHARE = 0.75
 
 
 def load(folder: Path | None) -> Splits:

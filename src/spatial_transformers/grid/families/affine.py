@@ -1,4 +1,4 @@
-"""Affine maps, the paper's eq. 1: every entry of the matrix is predicted, or every part of it."""
+"""Affine maps (eq. 1): θ holds the entries of the matrix, or its rotation, scales and shears."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -25,7 +25,7 @@ class Affine(Homogeneous):
     With `parameters="geometric"` θ holds the parts of the matrix, R · shear · scales and the
     translation: `(rotation, sx, sy, kxy, tx, ty)`, P = 6, or
     `(rx, ry, rz, sx, sy, sz, kxy, kxz, kyz, tx, ty, tz)`, P = 12; angles in radians, in 3-D as the
-    axis times the angle. Then `bounds` keep each of them where it makes sense.
+    axis times the angle. Then `bounds` can keep each part where it makes sense.
 
     Convention: x' = m11 x + m12 y + tx, y' = m21 x + m22 y + ty, with y pointing down.
 
@@ -41,6 +41,8 @@ class Affine(Homogeneous):
         >>> zoom = torch.tensor([[0.5, 0.0, 0.0, 0.0, 0.5, 0.0]])
         >>> affine.transform_points(zoom, torch.tensor([[[1.0, -1.0]]])).tolist()
         [[[0.5, -0.5]]]
+        >>> Affine(ndim=3).grid(torch.zeros(2, 12), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
         >>> upright = Affine(parameters="geometric", bounds={"sx": (0.1, None), "sy": (0.1, None)})
         >>> upright.entries
         ('rotation', 'sx', 'sy', 'kxy', 'tx', 'ty')

@@ -13,8 +13,8 @@ from ..describe import affine_parts
 from ..homogeneous import Homogeneous
 from ..numerics.matrices import Matrix, square
 
-_LARGEST = 64.0  # entry of the generator: beyond, exponentials overflow in float32
-_HALVINGS = 9  # of the largest usable generator in 3-D, of norm 3 * 64, to a norm below 1/2
+_LARGEST = 64.0  # largest entry of the generator: beyond it, exponentials overflow in float32
+_HALVINGS = 9  # bring the largest usable generator, of norm 3 * 64 in 3-D, to a norm below 1/2
 _ROOTS = 4  # square roots before the series of the logarithm
 _ROOT_STEPS = 10  # Newton steps of each square root
 _LOG_TERMS = 12  # of artanh's series
@@ -29,9 +29,9 @@ class AffineExponential(Homogeneous):
 
     Convention: M = exp [A b; 0 0], target to source, in normalised coordinates.
 
-    `inverse` is -θ. `compose` and `from_matrix` take the principal logarithm, which maps with a
-    negative real eigenvalue, as a half turn has, do not possess: they raise, naming the sample. A
-    generator with an entry beyond ±64 gives NaN, which the sampler fills.
+    `inverse` is -θ. `compose` and `from_matrix` take the principal logarithm of a matrix. A matrix
+    with a negative real eigenvalue, such as a mirrored or half-turned one, has none: they raise,
+    naming the sample. A generator with an entry beyond ±64 gives NaN, which the sampler fills.
 
     Args:
         ndim: 2 for images, 3 for volumes.
@@ -42,6 +42,8 @@ class AffineExponential(Homogeneous):
         >>> double = torch.tensor([[log(2), 0.0, 0.0, 0.0, log(2), 0.0]])
         >>> AffineExponential().matrix(double).round(decimals=4).tolist()
         [[[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]]]
+        >>> AffineExponential(ndim=3).grid(torch.zeros(2, 12), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Higham, Functions of Matrices, 2008, chapters 10 and 11; Lin and Lucey, Inverse
     Compositional Spatial Transformer Networks, CVPR 2017, use the same coordinates.
@@ -70,9 +72,9 @@ class AffineExponential(Homogeneous):
         generator = values.unflatten(-1, (self.ndim, self.ndim + 1))
         last = torch.zeros_like(generator[:, :1])
         usable = (generator.abs() <= _LARGEST).all((1, 2))[:, None, None]
-        # zeros before, NaN after: infinities of the exponential would turn gradients into NaN
+        # zeros go in and NaN comes out: an infinite exponential would make gradients NaN
         full = _in_double(torch.cat((generator, last), 1)).where(usable, 0)
-        matrix = _exponential(full)[:, :-1].to(generator.dtype)  # float32 loses digits
+        matrix = _exponential(full)[:, :-1].to(generator.dtype)  # in double: float32 loses digits
         return matrix.where(usable, torch.nan)
 
     def inverse(self, theta: Theta) -> Theta:
@@ -104,14 +106,14 @@ def _exponential(matrix: Tensor) -> Tensor:
         matrix = (matrix / 2).where(halve, matrix)
     total = _series(matrix, eye)
     for halve in halved:
-        total = total @ total.where(halve, eye)  # without need, squares would overflow
+        total = total @ total.where(halve, eye)  # squares that are not needed could overflow
     return total
 
 
 def _series(matrix: Tensor, eye: Tensor) -> Tensor:
     """Return Σ M^k / k! up to k = 15, by Paterson and Stockmeyer in six products.
 
-    The rest is below the rounding of float64, for a norm of M up to 1/2.
+    For a norm of M up to 1/2, the terms left out are below the rounding of float64.
     """
     second = matrix @ matrix
     third, fourth = matrix @ second, second @ second

@@ -32,6 +32,8 @@ class Attention(Homogeneous):
         >>> right_half = torch.tensor([[0.5, 0.5, 0.0]])
         >>> attention.transform_points(right_half, torch.tensor([[[-1.0, 0.0]]])).tolist()
         [[[0.0, 0.0]]]
+        >>> Attention(ndim=3).grid(torch.zeros(2, 4), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
         >>> Attention(per_axis=True).entries
         ('sx', 'sy', 'tx', 'ty')
 

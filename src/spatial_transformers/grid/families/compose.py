@@ -14,9 +14,9 @@ from ..transformation import Transformation
 class Compose(Transformation):
     """T = T_outer ∘ T_inner ∘ …: points go through the last transformation first.
 
-    θ is the concatenation of the θ of each, the outer first; the entries carry their number, as
-    `0.tx`. The image is sampled once, however many maps there are: chained warps would blur it and
-    lose its borders.
+    θ joins the θ of all transformations, the outer first. The name of an entry begins with the
+    number of its transformation, as `0.tx`. The image is sampled once, however many maps there are:
+    chained warps would blur it and lose its borders.
 
     Args:
         outer: the transformation that gives source coordinates.
@@ -33,6 +33,8 @@ class Compose(Transformation):
         >>> theta = torch.tensor([[0.5, 0.0, 0.0, 0.0, 0.2, 0.0]])
         >>> turned_crop.transform_points(theta, torch.zeros(1, 1, 2)).tolist()
         [[[0.10000000149011612, 0.0]]]
+        >>> Compose(Attention(3), Rigid(3)).grid(torch.zeros(2, 10), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.4, on several
     transformers in series.
@@ -55,7 +57,7 @@ class Compose(Transformation):
 
     @property
     def entries(self) -> tuple[str, ...]:
-        """The entries of each transformation, behind its number."""
+        """The entries of each transformation, with its number in front."""
         return tuple(f"{i}.{name}" for i, part in enumerate(self._parts) for name in part.entries)
 
     @property
@@ -64,11 +66,11 @@ class Compose(Transformation):
         return sum(part.num_parameters for part in self._parts)
 
     def identity(self) -> Float[Tensor, "P"]:
-        """Return the identity of each."""
+        """Return the identities of all transformations, joined."""
         return torch.cat([part.identity() for part in self._parts])
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
-        """Return what each describes, behind its number."""
+        """Return the description of each transformation, with its number in front."""
         split = zip(self._parts, self._split(self.check(theta)), strict=True)
         return {
             f"{i}. {name}": value
@@ -105,7 +107,7 @@ class Compose(Transformation):
         """Pass points on in the units they came in, so that identities stay exact."""
         between = Frame(tuple(extents), (0.0,) * self.ndim)
         steps = list(zip(self._parts, self._split(values), strict=True))
-        missing = None  # what has no image: NaN would make the next map's gradient NaN, too
+        missing = None  # points without an image: as NaN they would spoil the next map's gradient
         for part, own in reversed(steps[1:]):
             mapped = part._evaluate(own, positions, extents, between)
             lost = ~mapped.isfinite().all(-1, keepdim=True)

@@ -24,15 +24,15 @@ class Constrained(Homogeneous):
     `Constrained` wraps another, all fixed entries of both are held, zeros too.
 
     Args:
-        transformation: whose θ is constrained, for instance `Affine()` or `Projective()`.
-        fixed: every entry of its θ in order, rows nested or not: None is predicted, a number is
-            held; or the held entries by name.
+        transformation: the one whose θ is constrained, for instance `Affine()` or `Projective()`.
+        fixed: a number for each entry that is held and None for each that is predicted, in the
+            order of θ, with rows nested or not; or the held entries by name.
 
-    Fixed values are those of the entries as the map uses them, after the transformation's bounds.
+    A fixed value is that of the entry as the map uses it, after the transformation's bounds.
 
     Raises:
-        InputError: for an unknown name, another number of entries, all of them fixed, or a value
-            that the transformation's bounds do not contain.
+        InputError: for an unknown name, a wrong number of entries, no entry left to predict, or a
+            value that the transformation's bounds do not contain.
 
     Example:
         >>> from spatial_transformers import Affine, Constrained
@@ -43,6 +43,8 @@ class Constrained(Homogeneous):
         >>> centred.matrix(torch.tensor([[2.0, 3.0]]))
         tensor([[[2., 0., 0.],
                  [0., 3., 0.]]])
+        >>> Constrained(Affine(ndim=3), fixed={"tz": 0}).matrix(torch.zeros(2, 11)).shape
+        torch.Size([2, 3, 4])
 
     Source: after `AffineWarpConstraints` of DeepMind's Sonnet.
 
@@ -71,7 +73,7 @@ class Constrained(Homogeneous):
         return tuple(self.transformation.entries[i] for i in self._free)
 
     def identity(self) -> Float[Tensor, "P"]:
-        """Return the predicted entries of the identity; the others are as they are held."""
+        """Return the predicted entries of the identity; the held ones keep their values."""
         return self.transformation.identity()[self._free]
 
     def _matrix(self, values: Tensor) -> Matrix:
@@ -93,7 +95,7 @@ class Constrained(Homogeneous):
         return f"{self.transformation}, fixed={self.fixed}"
 
     def _hold(self, held: list[int]) -> Constants:
-        """Return the θ of the held entries, and where to put free and held ones."""
+        """Return the θ of the held entries, and the order that puts all entries in their places."""
         values = self.transformation.identity().double()
         values[held] = torch.tensor(list(self.fixed.values()), dtype=torch.float64)
         theta = self.transformation._theta(values[None])

@@ -1,14 +1,15 @@
 """CPAB: flows of continuous piecewise-affine velocity fields, diffeomorphic, in 1-D to 3-D.
 
 A continuous field that is affine on every simplex of a tessellation is the linear interpolation of
-its values at the vertices. So θ holds these, and no null space of continuity constraints is needed
-(section 4 of the paper): both span the same space. The tessellation is Kuhn's: a cell of a regular
-lattice splits into ndim! simplices by the order of a point's fractional coordinates f. libcpab's
-differs in 2-D (four triangles around the centre of each cell) and 3-D.
+its values at the vertices. So θ holds the values at the vertices, where the paper (section 4) takes
+a null space of continuity constraints: both span the same fields. The tessellation is Kuhn's: a
+cell of a regular lattice splits into ndim! simplices by the order of a point's fractional
+coordinates f. The tessellation of libcpab differs in 2-D (four triangles around the centre of each
+cell) and 3-D.
 
 The flow is integrated for every point by itself with the explicit midpoint rule. Where a path
-crosses from one simplex into another, a step's error is of second order in its length by any such
-rule, so that at equal cost this one is as accurate as one of fourth order.
+crosses from one simplex into another, any explicit rule makes an error of second order in the
+step's length. So at equal cost the midpoint rule is as accurate as a rule of fourth order.
 """
 
 import math
@@ -28,15 +29,16 @@ class CPAB(Flow):
     """T_θ is the flow over a unit of time of a continuous piecewise-affine velocity, without folds.
 
     θ holds the velocities at the vertices of a regular lattice of cells on [-1, 1], in half extents
-    per unit of time: 1 is half the source's width. All of x come first, then y, then z; within a
-    component the vertices go as the pixels of an image do. `vx[1,2]` is the velocity along x at the
-    vertex of row 1 and column 2, counted from 0 at -1. The inverse is the flow of -θ.
+    per unit of time: 1 is half the source's width. All x components come first, then y, then z;
+    within a component the vertices are in the order of an image's pixels. `vx[1,2]` is the velocity
+    along x at the vertex of row 1 and column 2, counted from 0 at -1. The inverse is the flow of
+    -θ.
 
     With `zero_boundary`, as in libcpab, nothing crosses the border: the component normal to a face
     is 0 there and is no entry of θ, while points may slide along the face. The domain maps onto
-    itself, which keeps the map invertible on all of it, and a signal's ends stay. Without, every
-    component of every vertex is an entry. Outside, the velocity is that of the nearest point of the
-    domain.
+    itself, so the map is invertible on all of it, and the ends of a signal stay. Without
+    `zero_boundary`, every component of every vertex is an entry. Outside the domain, the velocity
+    is that of its nearest point.
 
     In 1-D it aligns time series: signals are (N, C, W), grids (N, W, 1), and maps are monotone.
 
@@ -46,8 +48,8 @@ class CPAB(Flow):
         cells: per axis, in the order of sizes: (W,), (H, W) or (D, H, W); or one number for all.
         ndim: 1, 2 or 3, for cells given by one number (2 unless given).
         zero_boundary: whether the velocity normal to the border is 0 on it.
-        steps: of the integration. With 8, for velocities of 2 pixels' standard deviation at
-            128 × 128 and 4 × 4 cells, paths are right to 0.01 pixel.
+        steps: the number of steps of the integration. With 8, paths are right to 0.01 pixel at
+            128 × 128, for 4 × 4 cells and velocities with a standard deviation of 2 pixels.
 
     Example:
         >>> warping = CPAB(3, ndim=1)
@@ -168,8 +170,8 @@ class CPAB(Flow):
     def _pieces(self, velocities: Tensor) -> Tensor:
         """Return v on every simplex from velocities (N, ndim, vertices): (N, ndim + ndim², S).
 
-        That is the velocity at the cell's first vertex and the slopes along x, y, z; S simplices,
-        in the order of `_at`.
+        A piece is the velocity at the cell's first vertex, then the slopes along x, y, z. The S
+        simplices are in the order in which `_at` numbers them.
         """
         lattice = velocities.unflatten(2, [n + 1 for n in self.cells])
         simplices = []
@@ -190,7 +192,7 @@ class CPAB(Flow):
         return lattice[(..., *(slice(first, first + n) for first, n in sizes))]
 
     def _at(self, pieces: Tensor, points: Tensor, ends: Tensor) -> Tensor:
-        """Return v at points (N, ndim, K) in units of cells, of which there are `ends`."""
+        """Return v at points (N, ndim, K) in units of cells; axes run from 0 to `ends`."""
         inside = points.clamp(torch.zeros_like(ends), ends)
         cell = inside.detach().nan_to_num(0).minimum(ends - 1).long()
         f = inside - cell
@@ -209,9 +211,10 @@ class CPAB(Flow):
 
 
 def _orders(ndim: int) -> list[list[int]]:
-    """Return the axes by falling f, for every outcome of the comparisons of `_at`, one bit each.
+    """Return the order of the axes, largest f first, for every outcome of the comparisons in `_at`.
 
-    Outcomes in a circle do not happen; any order does for them.
+    Each comparison is one bit of the outcome. Outcomes that contradict themselves do not happen, so
+    any order will do for them.
     """
     pairs = list(combinations(range(ndim), 2))
     orders = []

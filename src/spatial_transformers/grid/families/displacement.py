@@ -16,8 +16,8 @@ class Displacement(Lattice):
     (N, ndim, *lattice) tensor, component (x, y[, z]) first, then the axes of the lattice as sizes
     go. The nodes are the pixel centres of an image of the lattice's size, so the grid of that size
     is the regular grid plus θ. Beyond the outermost nodes a point moves as the nearest point
-    between them does. Unlike `FreeForm` it passes through its displacements and has kinks at the
-    nodes; nothing keeps it smooth or one to one.
+    between them does. Unlike `FreeForm`, the map takes exactly the given displacements at the
+    nodes, and has kinks there; nothing keeps it smooth or one to one.
 
     Convention: target to source, (x, y[, z]) with y pointing down.
 
@@ -25,7 +25,7 @@ class Displacement(Lattice):
         lattice: nodes per axis, (H, W) or (D, H, W), at least 2 each; one number for all axes.
         ndim: 2 or 3, for a lattice given by one number (2 unless given).
         align_corners: whether ±1 are the centres of the border nodes, or the outer edges of their
-            pixels; give it as it is given for the images.
+            pixels; give the same value as for the images.
 
     Example:
         >>> import torch
@@ -34,6 +34,8 @@ class Displacement(Lattice):
         >>> flow[:, 0] = 0.5
         >>> displacement.grid(flow.flatten(1), (2, 4))[0, 0, :, 0].tolist()
         [-0.25, 0.25, 0.75, 1.25]
+        >>> Displacement((2, 3, 4)).grid(torch.zeros(2, 72), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: the dense flow of e.g. Balakrishnan et al., VoxelMorph: a learning framework for
     deformable medical image registration, IEEE Transactions on Medical Imaging, 2019, section III.

@@ -14,11 +14,11 @@ class FreeForm(Lattice):
 
     θ holds the displacements of the control points in half extents, 1 being half the source's
     width: a flat (N, ndim, *lattice) tensor, component (x, y[, z]) first, then the axes of the
-    lattice as sizes go. Along an axis of K control points they are h = 2 / (K - 3) apart: one at
-    each border, and one beyond it. It is SimpleITK's `BSplineTransform` of order 3 with a mesh of
-    K - 3 over the domain [-1, 1], but beyond the domain a point moves as the nearest point of the
-    border does, where SimpleITK's moves not at all. A map need not be one to one: in 2-D it is
-    wherever all displacements are below 0.4 h (Choi & Lee, 2000).
+    lattice as sizes go. The K control points along an axis are h = 2 / (K - 3) apart: one lies at
+    each border, and one beyond each border. On [-1, 1] the map is SimpleITK's `BSplineTransform` of
+    order 3 with a mesh of K - 3. Beyond that domain a point moves as the nearest point of the
+    border does, while SimpleITK leaves it in place. A map need not be one to one; in 2-D it is if
+    all displacements are below 0.4 h (Choi & Lee, 2000).
 
     Convention: target to source, (x, y[, z]) with y pointing down.
 
@@ -37,6 +37,8 @@ class FreeForm(Lattice):
         >>> right[:, 0] = 0.25
         >>> free_form.transform_points(right.flatten(1), torch.tensor([[[0.5, -0.5]]])).tolist()
         [[[0.75, -0.5]]]
+        >>> FreeForm(4, ndim=3).grid(torch.zeros(2, 192), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Rueckert et al., Nonrigid registration using free-form deformations: application to
     breast MR images, IEEE Transactions on Medical Imaging, 1999, eqs. 2 and 3.

@@ -1,7 +1,7 @@
-"""Piecewise affine maps: points moved one by one, and an affine map in every triangle of them.
+"""Piecewise affine maps: points move one by one, and every triangle of points has an affine map.
 
-Unlike thin plate splines a point moves its own triangles only, and straight lines stay straight
-within a triangle; in return the slope jumps at edges.
+Unlike in a thin plate spline, a point moves its own triangles only, and straight lines stay
+straight within a triangle; in return the slope jumps at edges.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,15 +33,15 @@ class PiecewiseAffine(Deformation):
     `(x1, y1, x2, y2, …)`, the source positions themselves. Neighbouring triangles agree on their
     shared edge, so the map is continuous where there are triangles; its slope jumps at edges.
 
-    A point outside all triangles follows the affine map of the nearest one (by distance, of several
-    the first with an edge on the outline there), and the map may jump from one to the next; or it
-    is NaN, which the sampler fills, with `outside="nan"`.
+    A point outside all triangles follows the affine map of the nearest one; of several at the same
+    distance, the first that has an edge on the outline there. The map may jump from one triangle to
+    the next. With `outside="nan"` the point is NaN instead, which the sampler fills.
 
-    The inverse is piecewise affine on other triangles, those of the sources, so no θ describes it.
-    `inverse_points` inverts the affine maps in closed form. It gives a point whose image is the
-    given one, to 1e-4; where the map folds and several exist, the one deepest in its triangle; NaN
-    where there is none. Outside the triangles a source point may have several, too. Memory is
-    O(T·K) per image for T triangles and K points.
+    The inverse is piecewise affine on the triangles of the sources, so no θ describes it.
+    `inverse_points` inverts the affine maps in closed form. It gives a target point that is mapped
+    to the given one, to 1e-4, or NaN where there is none. Where the map folds, and outside the
+    triangles, there may be several: it gives the one deepest in its triangle. Memory is O(T·K) per
+    image for T triangles and K points.
 
     Args:
         points: the target points: an int for a regular grid of as many points per axis, or a pair
@@ -54,8 +54,8 @@ class PiecewiseAffine(Deformation):
         bounds: lowest and highest value of all entries, or of some by name; None: no bound.
 
     Raises:
-        InputError: naming points that coincide, triangles without area, that overlap, meet in a
-            part of an edge or have indices out of range, and points of no triangle.
+        InputError: for points that coincide or belong to no triangle, and for triangles that have
+            no area, overlap, meet in a part of an edge or have indices out of range, naming them.
 
     Example:
         >>> piecewise = PiecewiseAffine(2)
@@ -64,6 +64,8 @@ class PiecewiseAffine(Deformation):
         >>> points = torch.tensor([[[-1.0, -1.0], [-0.5, -0.5], [0.5, 0.5]]])
         >>> piecewise.transform_points(theta, points).tolist()
         [[[-0.5, -1.0], [-0.25, -0.5], [0.5, 0.5]]]
+        >>> PiecewiseAffine((2, 3)).grid(torch.zeros(3, 12), (4, 6)).shape
+        torch.Size([3, 4, 6, 2])
 
     Source: Goshtasby, Piecewise linear mapping functions for image registration, Pattern
     Recognition 19(6), 1986.
@@ -127,7 +129,7 @@ class PiecewiseAffine(Deformation):
             return mapped.where(found[..., None], torch.nan)
 
     def _centre_bounds(self, incompatible: Any) -> None:
-        """Bound positions about the points of a checkpoint."""
+        """Set the bounds anew, about the points of the loaded checkpoint."""
         self._set_bounds(self._bounds)
         self.to(self.points.device)
 
@@ -137,7 +139,7 @@ class PiecewiseAffine(Deformation):
         mapped = super()._evaluate(values, positions, extents, source)
         if self.outside == "nearest":
             return mapped
-        return mapped.where(~mapped.isnan(), torch.nan)  # without a slope, too
+        return mapped.where(~mapped.isnan(), torch.nan)  # NaN without a gradient
 
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Return Σ λ_i d_i, with λ the barycentric coordinates of a point in its triangle."""
@@ -171,10 +173,10 @@ class PiecewiseAffine(Deformation):
         return moves - self.points.to(moves) if self.parameters_are == "positions" else moves
 
     def _preimage(self, values: Tensor, moved: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the triangle (N, K) whose inverse affine map holds, and whether there is one.
+        """Return the triangle (N, K) whose inverse affine map is right, and whether there is one.
 
-        Every triangle proposes a target point; those that the map really sends to the given point
-        remain, so points inside and outside follow the same rule as the map itself.
+        Every triangle proposes a target point. A proposal is right if the map itself sends it to
+        the given point, so that points inside and outside follow the rule of the map.
         """
         with torch.no_grad():
             triangles = torch.arange(len(self.mesh.triangles), device=values.device)
@@ -190,8 +192,8 @@ class PiecewiseAffine(Deformation):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Map source points (N, ..., 2) back by the inverse affine map of a triangle for each.
 
-        Return target points, and barycentric coordinates in the moved triangle, which are 0 where
-        it has no area.
+        Return target points, and their barycentric coordinates in the moved triangle: (1, 0, 0)
+        where the moved triangle has no area.
         """
         corners = self.mesh.triangles[triangle].unbind(-1)
         a, b, c = (_take(moved, corner) for corner in corners)

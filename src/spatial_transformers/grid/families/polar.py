@@ -18,19 +18,19 @@ class Polar(Radial):
     Convention: with r = (x + 1)/2 · radius and φ = (y + 1) π,
     x' = x0 + r cos φ, y' = y0 + aspect · r sin φ. So the target's left edge is the origin and its
     right edge the radius; the angle starts in the direction of +x at the top edge and goes once
-    round, clockwise as y points down. This is the layout of `cv2.warpPolar`, which however puts
-    radius 0 and angle 0 at the centres of the first pixels: here, of H rows, row j is at
-    φ = (j + 1/2) · 2π/H, and with `align_corners=True` at j · 2π/(H - 1), the last row repeating
-    the first.
+    round, clockwise as y points down. This is the layout of `cv2.warpPolar`, except that OpenCV
+    puts radius 0 and angle 0 at the centres of the first pixels. Here row j of H is at
+    φ = (j + 1/2) · 2π/H; with `align_corners=True` it is at j · 2π/(H - 1), and the last row
+    repeats the first.
 
-    Left of -1 the radius is negative, and above and below ±1 the angle goes on: such a target point
-    reads the same source point as one within [-1, 1), which is the one that `inverse_points` gives.
-    There the origin, to which every angle belongs, is at angle 0 and passes on no gradient.
+    Left of x = -1 the radius is negative, and beyond y = ±1 the angle goes on. A target point there
+    reads the same source point as one within [-1, 1), and `inverse_points` gives the one within.
+    Every angle belongs to the origin; `inverse_points` puts it at angle 0, without a gradient.
 
     Args:
         radius: the radius at the target's right edge, in half widths of the source.
-        aspect: width of the source over its height, in pixels. At 1 circles are those of normalised
-            coordinates: ellipses in an image that is not square.
+        aspect: width of the source over its height, in pixels. At 1, circles are round in
+            normalised coordinates, and so ellipses in an image that is not square.
         bounds: lowest and highest value of both entries, or of some by name; None: no bound.
 
     Example:
@@ -40,6 +40,8 @@ class Polar(Radial):
         >>> quarter_turn = torch.tensor([[[1.0, -0.5]]])
         >>> polar.transform_points(centre, quarter_turn).abs().round(decimals=5)
         tensor([[[0., 1.]]])
+        >>> polar.grid(torch.zeros(2, 2), (4, 6)).shape
+        torch.Size([2, 4, 6, 2])
 
     Source: Esteves et al., Polar Transformer Networks, ICLR 2018, section 3.2; Tai et al.,
     Equivariant Transformer Networks, ICML 2019, section 3.1, for what makes coordinates turn a

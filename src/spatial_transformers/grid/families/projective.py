@@ -18,8 +18,8 @@ class Projective(Homogeneous):
 
     θ is the matrix row by row without its last entry, which is 1: in 2-D
     `(h11, h12, h13, h21, h22, h23, h31, h32)`, P = 8; in 3-D P = 15. Points are divided by
-    w = h31 x + h32 y + 1; where w ≤ 0 they lie behind the camera and are NaN, which the sampler
-    fills. While |h31| + |h32| < 1, no point of the target does.
+    w = h31 x + h32 y + 1. Points with w ≤ 0 lie behind the camera: they are NaN, which the sampler
+    fills. While |h31| + |h32| < 1, all points of the target lie in front.
 
     Convention: x' = (h11 x + h12 y + h13) / w, y' = (h21 x + h22 y + h23) / w.
 
@@ -35,6 +35,8 @@ class Projective(Homogeneous):
         tensor([[[ 0.6667,  0.0000],
                  [-2.0000,  1.0000],
                  [    nan,     nan]]])
+        >>> Projective(ndim=3).grid(torch.zeros(2, 15), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.2; Hartley and
     Zisserman, Multiple View Geometry, 2nd edition, section 2.3.

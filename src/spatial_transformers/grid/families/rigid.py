@@ -34,6 +34,8 @@ class Rigid(Homogeneous):
         >>> {name: round(part.item()) for name, part in Rigid().describe(
         ...     torch.tensor([[pi / 6, 0.2, 0.0]])).items()}
         {'rotation (deg)': 30, 'translation x (%)': 10, 'translation y (%)': 0}
+        >>> Rigid(ndim=3).grid(torch.zeros(2, 6), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.2; Rodrigues'
     formula in 3-D.

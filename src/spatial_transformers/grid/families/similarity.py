@@ -34,6 +34,8 @@ class Similarity(Homogeneous):
         >>> similarity.transform_points(
         ...     torch.tensor([[1.0, 0.0, 0.0, 0.5]]), torch.tensor([[[1.0, 0.0]]])).tolist()
         [[[1.0, 0.5]]]
+        >>> Similarity(ndim=3).grid(torch.zeros(2, 7), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.2.
 
@@ -73,7 +75,7 @@ class Similarity(Homogeneous):
     def _read(self, matrix: Matrix) -> Tensor:
         linear = matrix[:, :, :-1]
         scale = linear[:, :, :1].norm(dim=1)
-        if self.ndim == 3:  # a mirrored one; in 2-D a half turn says the same
+        if self.ndim == 3:  # a mirrored map has a negative scale; in 2-D a half turn says the same
             scale = scale * torch.where(adjugate(linear)[1] < 0, -1.0, 1.0)[:, None]
         angles = rotation_angles(linear / scale[..., None])
         return torch.cat((scale, angles, matrix[:, :, -1]), -1)

@@ -26,11 +26,11 @@ class Structured(Linear):
     each axis, and outside extrapolated linearly, so that θ and checkpoints fit every output size.
 
     θ is M row by row: `(m11, m12, m13, …, m21, …)` with ndim + 1 + K entries per row, in normalised
-    units, from target to source. With `perspective` there is one more row, w, whose entries count
-    up to a factor; points with w ≤ 0 are NaN.
+    units, from target to source. With `perspective` there is one more row, w, by which coordinates
+    are divided, so that a positive factor of θ changes nothing; points with w ≤ 0 are NaN.
 
     The family is not closed under inverse and composition. `inverse_points` searches by Newton's
-    method; it finds a point where the functions do not fold the map on the way to it.
+    method; it finds a point if the map does not fold on the way to it.
 
     Args:
         basis: the K further functions (K, H, W) or (K, D, H, W) on their lattice; K may be 0.
@@ -50,6 +50,8 @@ class Structured(Linear):
         >>> points = torch.tensor([[[0.0, 0.0], [0.0, 0.5], [1.0, 1.0]]])
         >>> structured.transform_points(theta, points).tolist()
         [[[0.5, 0.0], [0.25, 0.5], [1.0, 1.0]]]
+        >>> Structured(torch.zeros(1, 2, 3, 4)).grid(torch.zeros(2, 15), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, end of
     section 3.2, where B may also be learned for the task at hand.

@@ -1,7 +1,7 @@
 """Thin plate splines: the smoothest map that moves given control points (section 4.2's TPS).
 
-A closed-form interpolation of scattered points: unlike a free-form deformation the points may lie
-anywhere, and unlike a piecewise affine map every one of them moves everything, smoothly.
+The map interpolates scattered points in closed form. Unlike in a free-form deformation, the points
+may lie anywhere. Unlike in a piecewise affine map, every point moves everything, smoothly.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,28 +29,29 @@ class ThinPlateSpline(Linear):
 
     θ holds the displacements `(dx1, dy1, dx2, dy2, …)`, P = 2K, or `(dx1, dy1, dz1, dx2, …)`,
     P = 3K, in normalised units: how far from the target point c_k its source lies. With
-    `parameters="positions"` it holds `(x1, y1, x2, y2, …)`, where in the source that is, so that a
+    `parameters="positions"` it holds the sources themselves, `(x1, y1, x2, y2, …)`, so that a
     network can point at the outline of a line of text.
 
     T_θ = M_θ B, with the rows of B: x, y[, z], 1 and φ(|x - c_k|) per point; φ(r) = ½ r² log(r / 2)
-    in 2-D, which gives the same map as the r² log r of textbooks, and -r in 3-D. M_θ is linear in θ
-    by a matrix computed once, in float64, when the module is made. Affine displacements are
-    reproduced exactly, everywhere. Far from the points the map is close to affine; it may fold
-    where neighbours cross.
+    in 2-D, which gives the same map as the r² log r of textbooks, and -r in 3-D. M_θ is a fixed
+    matrix times θ; that matrix is computed once, in float64, when the module is made. Affine
+    displacements are reproduced exactly, everywhere. Far from the points the map is close to
+    affine; it may fold where neighbours cross.
 
-    Points are part of checkpoints, the matrix is not: loading other points, as many, renews it.
-    The family is not closed under inverse and composition. `inverse_points` searches by Newton's
-    method, and finds what it may where the map does not fold.
+    Checkpoints hold the points, but not the fixed matrix: loading as many other points computes it
+    anew. The family is not closed under inverse and composition. `inverse_points` searches by
+    Newton's method; it finds a point if the map does not fold on the way to it.
 
     Args:
         points: the target points: an int for a regular grid of as many per axis, or a number per
             axis, (rows, columns) or (D, H, W), on [-1, 1] including its ends; or your own, a tensor
-            (K, ndim), at least ndim + 1 of them and not all on one line (in 3-D: plane), as
+            (K, ndim), at least ndim + 1 of them and not all on one line (in 3-D: plane), such as
             `text_rows()`.
-        ndim: 2 for images, 3 for volumes; None: as the points have it, else 2.
+        ndim: 2 for images, 3 for volumes; None: that of the points, or 2 if they are an int.
         parameters: `displacements` or `positions`.
-        regularisation: λ ≥ 0: above 0 the points are missed for less bending. It is added to
-            r² log r (in 3-D: -r) at a point itself, as `smoothing` in SciPy's `RBFInterpolator`.
+        regularisation: λ ≥ 0. Above 0 the map bends less, and in return misses the points. λ is
+            added to r² log r (in 3-D: -r) of a point with itself, as `smoothing` in SciPy's
+            `RBFInterpolator`.
         bounds: lowest and highest value of all entries, or of some by name; None: no bound.
 
     Raises:
@@ -63,6 +64,8 @@ class ThinPlateSpline(Linear):
         >>> points = torch.tensor([[[-1.0, -1.0], [0.0, 0.0]]])
         >>> (1e4 * spline.transform_points(theta, points)).round().div(1e4).tolist()
         [[[-1.0, -1.0], [0.5, 0.0]]]
+        >>> ThinPlateSpline(3, ndim=3).grid(torch.zeros(2, 81), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Bookstein, Principal Warps: Thin-Plate Splines and the Decomposition of Deformations,
     IEEE TPAMI 11(6), 1989; Wahba, Spline Models for Observational Data, 1990, for λ and 3-D.
@@ -123,7 +126,7 @@ class ThinPlateSpline(Linear):
         return weights + torch.eye(*weights.shape[1:], dtype=weights.dtype, device=weights.device)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
-        """Return how far the sources of the points lie from them; see `displacement_parts`."""
+        """Return how far points lie from their sources; see `displacement_parts`."""
         return displacement_parts(self._moves(self.values(theta)))
 
     def extra_repr(self) -> str:
@@ -155,7 +158,7 @@ class ThinPlateSpline(Linear):
         if shared:
             rows = times_basis(weights.flatten(0, 1), self._rows, coordinates)
             displacement = rows.unflatten(0, weights.shape[:2])
-        else:  # points of their own in every image, or that derivatives are asked of
+        else:  # every image has its own points, or derivatives to the points are asked for
             basis = self._rows(coordinates)  # (1 or N, rows, ...)
             displacement = (weights @ basis.flatten(2)).unflatten(2, basis.shape[2:])
         return displacement.movedim(1, -1)
@@ -173,11 +176,11 @@ class ThinPlateSpline(Linear):
         return weights.mT.to(moves.dtype)  # (N, ndim, rows)
 
     def _rows(self, coordinates: Sequence[Tensor], room: Tensor | None = None) -> Tensor:
-        """Return B: (n, rows, *lattice) for coordinates (n, *lattice), or broadcastable to it."""
+        """Return B (n, rows, *lattice) at coordinates that are, or broadcast to, (n, *lattice)."""
         return _rows(self._constants["points"].to(coordinates[0]), coordinates, room)
 
     def _set_points(self, points: Tensor) -> None:
-        """Take control points, and derive from them what depends on no θ and no size."""
+        """Take control points, and compute what depends on them alone."""
         self._points_as_set = points  # neither cast nor moved nor lost on the meta device
         self.register_buffer("points", points.clone())
         with torch.device("cpu"):
@@ -206,7 +209,7 @@ def _are_counts(points: Any) -> bool:
 
 
 def _dimensions(points: int | Sequence[int] | Tensor) -> int:
-    """Return the number of dimensions that points, or their counts per axis, tell; 2 for an int."""
+    """Return the number of dimensions of points, or of their counts per axis; 2 for an int."""
     if isinstance(points, Tensor):
         return points.shape[1]
     return 2 if isinstance(points, int) else len(points)
@@ -215,7 +218,8 @@ def _dimensions(points: int | Sequence[int] | Tensor) -> int:
 def _rows(points: Tensor, coordinates: Sequence[Tensor], room: Tensor | None = None) -> Tensor:
     """Return the homogeneous coordinates (x, y[, z], 1), then φ of the distance to every point.
 
-    With `room` (2, rows, *lattice) to work in, for n = 1, nothing of that size is allocated.
+    If `room` (2, rows, *lattice) is given, for n = 1, they are computed in it, and nothing of that
+    size is allocated.
     """
     squares = _squares(points, coordinates)
     full = torch.broadcast_tensors(*coordinates)
@@ -241,9 +245,9 @@ def _squares(points: Tensor, coordinates: Sequence[Tensor]) -> list[Tensor]:
 def _kernel(squares: Sequence[Tensor], out: Tensor | None, scratch: Tensor | None) -> Tensor:
     """Return φ, given the square of the distance along every axis.
 
-    In 2-D φ(r) = q log q with q = (r / 2)², which is ½ r² log(r / 2). A half r² log r would differ
-    by a multiple of r², which the affine rows take back; but in this unit |φ| stays below 1.4 on
-    the target, and less is lost to rounding. In 3-D φ(r) = -r. Both keep their second derivatives
+    In 2-D φ(r) = q log q with q = (r / 2)², which is ½ r² log(r / 2). ½ r² log r would differ by a
+    multiple of r², which the affine rows make up for. In the unit r / 2, |φ| stays below 1.4 on the
+    target, and less is lost to rounding. In 3-D φ(r) = -r. Both keep their second derivatives
     finite at r = 0.
     """
     nothing = torch.finfo(squares[0].dtype).tiny ** (2 / 3)  # 5e-26 in float32
@@ -258,7 +262,8 @@ def _kernel(squares: Sequence[Tensor], out: Tensor | None, scratch: Tensor | Non
 def _solution(points: Tensor, regularisation: float) -> Tensor:
     """Return the matrix (ndim + 1 + K, K) from displacements of the points to the weights of B.
 
-    The first columns of the inverse of [[K + λI, P], [Pᵀ, 0]], with the rows in the order of B.
+    It is the first K columns of the inverse of [[Φ + λI, P], [Pᵀ, 0]], with the rows in the order
+    of B; Φ holds φ between the points, and P their homogeneous coordinates.
     """
     own = regularisation / 2 if points.shape[1] == 2 else regularisation  # φ is half of r² log r
     rows = _rows(points, points.mT[:, None].unbind())[0]  # (ndim + 1 + K, K): at the points

@@ -29,6 +29,8 @@ class Translation(Homogeneous):
         >>> far = torch.tensor([[100.0, 0.0]])
         >>> translation.transform_points(far, torch.tensor([[[0.0, 0.0]]])).tolist()
         [[[0.5, 0.0]]]
+        >>> Translation(ndim=3).grid(torch.zeros(2, 3), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.2.
 

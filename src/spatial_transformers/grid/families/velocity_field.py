@@ -1,12 +1,13 @@
 """Stationary velocity fields: T_θ is the flow of v_θ over a unit of time, a diffeomorphism.
 
-Integrated by scaling and squaring: with u the displacement of a short time,
+The flow is integrated by scaling and squaring: if u is the displacement over a short time,
 
     u ← u + u ∘ (x + u)
 
-doubles that time. The displacement is sampled on an internal lattice of a fixed resolution and is
-a spline between the samples, of the degree of the velocity. The first, shortest displacement is a
-step of the midpoint rule, u = εv(x + εv(x)/2), of second order in ε = 2^-steps.
+is the displacement over twice that time. The displacement is sampled on an internal lattice of a
+fixed resolution, and is a spline between the samples, of the degree of the velocity. The first,
+shortest displacement is a step of the midpoint rule, u = εv(x + εv(x)/2), of second order in
+ε = 2^-steps.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ from ..numerics.spline import (
 from ..regular import as_size
 
 _SAMPLES = 6  # of the displacement per cell of a cubic velocity
+# nodes per axis, by degree and `zero_boundary`
 _FEWEST = {(3, True): 1, (3, False): 4, (1, True): 1, (1, False): 2}
 
 
@@ -40,20 +42,20 @@ class VelocityField(Flow, Lattice):
 
     θ holds velocities in half extents per unit of time, 1 being half the source's width: a flat
     (N, ndim, *lattice) tensor, component (x, y[, z]) first, then the axes of the lattice as sizes
-    go. The inverse is the flow of -θ. The flow of a smooth v has no folds; the computed one has
+    go. The inverse is the flow of -θ. The flow of a smooth v has no folds; the computed flow has
     none as long as the internal lattice resolves it. `inverse` undoes a map to the accuracy of the
     integration: commonly a hundredth of a pixel of 128 with the default `resolution`.
 
     - `degree=3`, for sparse lattices: v is a cubic B-spline of θ. With `zero_boundary` the K nodes
-      of an axis are inside, 2 / (K + 1) apart; without, they lie as those of `FreeForm`.
-    - `degree=1`, for dense ones: v is multilinear between nodes at pixel centres, and so is the
-      displacement, which makes each step many times cheaper and less accurate.
+      of an axis are inside, 2 / (K + 1) apart; without it, they lie as those of `FreeForm`.
+    - `degree=1`, for dense lattices: v is multilinear between nodes at pixel centres, and so is the
+      displacement. Each step is then many times cheaper, and less accurate.
 
     By default v vanishes on the border of [-1, 1], as it is continued beyond as an odd function.
     The domain then maps onto itself, forwards and backwards, and nothing is read from outside.
-    Without, borders move too, and both directions agree only as far inside as the flow carries
-    nothing in from outside, where u is not known. Beyond the domain a point moves as the nearest
-    point of the border does: with `zero_boundary`, not at all.
+    Without `zero_boundary`, borders move too. Then the inverse undoes the map only where the flow
+    carries nothing in from outside the domain, where u is not known. Beyond the domain a point
+    moves as the nearest point of the border does: with `zero_boundary`, not at all.
 
     Convention: target to source, (x, y[, z]) with y pointing down.
 
@@ -76,6 +78,8 @@ class VelocityField(Flow, Lattice):
         >>> regular = velocity_field.grid(0 * theta, (128, 128)).flatten(1, 2)
         >>> bool((back - regular).abs().max() < 1e-3)
         True
+        >>> VelocityField(3, ndim=3).grid(torch.zeros(2, 81), (4, 5, 6)).shape
+        torch.Size([2, 4, 5, 6, 3])
 
     Source: Arsigny et al., A log-Euclidean framework for statistics on diffeomorphisms, MICCAI
     2006, algorithm 2; dense: Dalca et al., Unsupervised learning for fast probabilistic
@@ -122,14 +126,14 @@ class VelocityField(Flow, Lattice):
         return evaluate(flow, self._flow_axes, coordinates).movedim(1, -1)
 
     def _velocities(self, values: Tensor) -> Tensor:
-        """Return the coefficients of v, with those beyond the border."""
+        """Return the coefficients of v, including those beyond the border."""
         vectors = self._vectors(values)
         if self.zero_boundary:
             return odd_ends(vectors, self.ndim, border=self.degree == 3)
         return vectors
 
     def _flow(self, velocities: Tensor) -> Tensor:
-        """Return the coefficients (N, ndim, *nodes) of the displacement of a unit of time."""
+        """Return the coefficients (N, ndim, *nodes) of the displacement over a unit of time."""
         time = 0.5**self.steps
         samples = [self.constants[f"samples_{a}"].to(velocities) for a in self._order]
 
@@ -177,7 +181,7 @@ class VelocityField(Flow, Lattice):
         return Axis(nodes + 2, 1, nodes / 2, (nodes + 1) / 2)
 
     def _constants(self) -> Constants:
-        """Return the sampled coordinates, broadcastable, and the fit of a spline, per axis."""
+        """Return per axis the samples' coordinates, broadcastable, and the fit of a spline."""
         numbers = {}
         ends = 1 if self.zero_boundary else 0  # samples that are known to be 0
         for a, (axis, name) in enumerate(zip(self._flow_axes, self._order, strict=True)):

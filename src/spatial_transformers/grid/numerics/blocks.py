@@ -15,14 +15,14 @@ from torch import Tensor
 from ..._context import context
 
 Coordinates: TypeAlias = Sequence[Tensor]  # per axis (1, *lattice), or broadcastable to it
-#: Gives B (1, R, *lattice) at coordinates, within some room (2, R, *lattice) if given.
+#: Returns B (1, R, *lattice) at coordinates, computed in the room (2, R, *lattice) if given.
 Basis: TypeAlias = Callable[[Coordinates, Tensor | None], Tensor]
 
-_ENTRIES = 2**20  # of a block of B: 4 MB in float32; threads wait for each other after each
+_ENTRIES = 2**20  # of a block of B: 4 MB in float32; threads wait for each other after each block
 
 
 def times_basis(matrix: Tensor, basis: Basis, coordinates: Coordinates) -> Tensor:
-    """Return M B (M, *lattice) for a matrix (M, R); derivatives are those of the matrix only."""
+    """Return M B (M, *lattice) for a matrix (M, R); only the matrix gets a gradient."""
     if _in_blocks(matrix):
         return _TimesBasis.apply(matrix, basis, coordinates)  # pyright: ignore[reportReturnType]
     columns = basis(coordinates, None)[0]
@@ -38,7 +38,7 @@ def times_transpose(values: Tensor, basis: Basis, coordinates: Coordinates) -> T
 
 
 def _in_blocks(tensor: Tensor) -> bool:
-    """Say whether Python runs the loop: not while tracing, nor under either `vmap` of torch's."""
+    """Say whether to loop in Python: not while tracing, nor under either `vmap` of torch."""
     if context() != "eager":
         return False
     return not torch._C._functorch.is_legacy_batchedtensor(tensor)  # pyright: ignore
@@ -77,9 +77,10 @@ class _TimesTranspose(torch.autograd.Function):
 def _columns(
     like: Tensor, rows: int, size: Sequence[int], basis: Basis, coordinates: Coordinates
 ) -> Iterator[tuple[tuple[slice, ...], Tensor]]:
-    """Go through B (rows, *size): the place of a block in (M, *size), and its columns.
+    """Yield every block of B (rows, *size): its place in (M, *size), and its columns.
 
-    All are computed in the same room: fresh memory for each would cost more than the arithmetic.
+    All blocks are computed in the same memory: fresh memory for each would cost more than the
+    arithmetic.
     """
     most = max(1, _ENTRIES // rows)
     room = like.new_empty(2 * rows * min(most, math.prod(size)))

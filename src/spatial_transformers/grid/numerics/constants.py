@@ -24,7 +24,7 @@ class Constants(nn.Module):
         return getattr(self, name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
-        with torch.inference_mode(False):  # what is made here must train later
+        with torch.inference_mode(False):  # tensors made here may take part in training later
             for name in self._originals:  # single, since some devices refuse what is double
                 setattr(self, name, self[name].float())
             super()._apply(fn, recurse)

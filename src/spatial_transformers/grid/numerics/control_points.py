@@ -1,4 +1,4 @@
-"""Layouts of control points in the target, and what makes points unfit to define a map."""
+"""Layouts of control points in the target, and checks that points define a map."""
 
 from collections.abc import Sequence
 from numbers import Integral
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..._types import InputError
 
-_CLOSE = 1e-6  # points nearer to each other, or to one line, are as good as on it
+_CLOSE = 1e-6  # share of the points' extent within which they coincide, or lie on one line
 _NAMED = 8  # most points, or pairs of them, that an error lists
 
 
@@ -52,6 +52,8 @@ def text_rows(count: int = 20) -> Float[Tensor, "count 2"]:
     Example:
         >>> text_rows(4).tolist()
         [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]
+        >>> text_rows().shape
+        torch.Size([20, 2])
 
     Source: Shi et al., Robust Scene Text Recognition with Automatic Rectification (RARE),
     CVPR 2016, section 3.1.
@@ -98,7 +100,7 @@ def as_points(points: Any, asked: str) -> Float[Tensor, "K axes"]:
     """Return a table of numbers as a copy in float64 on the CPU.
 
     Raises:
-        InputError: for what is no table of numbers.
+        InputError: if the points are no table of numbers.
 
     """
     try:

@@ -2,7 +2,7 @@
 
 A map of `ndim` dimensions is written as ndim × (ndim + 1), or square with a last row, which is
 (0, …, 0, 1) unless the map is projective. Everything is spelled out in products and sums: no
-`torch.linalg.inv`, which does not export, and no matmul, which autocast and TF32 shorten.
+`torch.linalg.inv`, which does not export, and no matmul, whose precision autocast and TF32 lower.
 """
 
 import torch
@@ -60,7 +60,7 @@ def adjugate(matrix: Float[Tensor, "*N k k"]) -> tuple[Tensor, Tensor]:
 
 
 def _cross(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Return the vector orthogonal to three in 4-D: determinants without one column each."""
+    """Return the vector orthogonal to three in 4-D; entry i is a determinant without column i."""
     columns = torch.tensor(_ALL_BUT_ONE, device=a.device)
     a, b, c = (v[..., columns] for v in (a, b, c))  # (*N, 4, 3)
     signs = torch.tensor((1, -1, 1, -1), dtype=a.dtype, device=a.device)
@@ -70,7 +70,8 @@ def _cross(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 def invert(matrix: Matrix, asked: str | None) -> Matrix:
     """Invert maps, square or without their last row, and give the same shape.
 
-    Singular samples are NaN, without a gradient, while tracing and where nothing is `asked`.
+    While tracing, and if `asked` is None, singular samples give NaN, without a gradient. Otherwise
+    they raise, and `asked` says in the error what was asked for.
 
     Raises:
         InputError: naming the singular samples.

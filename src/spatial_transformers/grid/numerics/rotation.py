@@ -1,7 +1,7 @@
 """Rotations by an angle (2-D) or by axis times angle (3-D), and matrices made of named parts.
 
-Both ways are smooth where angle or axis vanish: Rodrigues' formula and its inverse through the
-quaternion go by series there, whose derivatives are finite.
+Both ways are smooth where the angle vanishes: there, Rodrigues' formula and its inverse through the
+quaternion are computed by series, whose derivatives are finite.
 """
 
 import torch
@@ -12,7 +12,7 @@ from ..describe import gram_schmidt
 
 _SERIES_BELOW = 0.25  # of the squared angle: six terms are exact to rounding in float64
 _SERIES_TERMS = 7
-_LARGEST = 1e18  # radians per axis; what is beyond is read as this, without a gradient
+_LARGEST = 1e18  # radians per axis; a larger angle is read as this one, without a gradient
 
 
 def rotation_entries(ndim: int) -> tuple[str, ...]:
@@ -80,12 +80,12 @@ def to_parts(matrix: Float[Tensor, "N ndim ndim+1"]) -> Float[Tensor, "N P"]:
 
 
 def _sinc(squared: Tensor) -> Tensor:
-    """Return sin a / a of a²."""
+    """Return sin a / a, given a²."""
     return _with_series(squared, 1, lambda a: a.sin() / a)
 
 
 def _versine(squared: Tensor) -> Tensor:
-    """Return (1 - cos a) / a² of a²."""
+    """Return (1 - cos a) / a², given a²."""
     return _with_series(squared, 2, lambda a: (1 - a.cos()) / (a * a))
 
 

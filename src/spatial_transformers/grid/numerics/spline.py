@@ -3,7 +3,7 @@
 A spline of degree d weighs the d + 1 nodes around a position by polynomials of its fraction f of a
 cell (Unser, Splines: a perfect fit for signal and image processing, 1999, eqs. 1 and 3). Degree 1
 passes through its coefficients and has kinks at the nodes; degree 3 is twice continuously
-differentiable everywhere. Beyond the ends it keeps the value of the nearest point.
+differentiable everywhere. Beyond its ends a spline keeps the value of the nearest point.
 
 Tensors have the axes of sizes, (H, W) or (D, H, W); everything per axis is x first.
 """
@@ -41,7 +41,7 @@ class Axis(NamedTuple):
         return (index - first - self.centre) / self.scale
 
     def taps(self, coordinates: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the first of the nodes that coordinates read, and the weight of each.
+        """Return the first node that every coordinate reads, and the weights of its nodes.
 
         Beyond the nodes and beyond [-1, 1] the nearest point is read. Right at such an end the
         slope is the mean of both sides, which is what central differences give.
@@ -94,8 +94,8 @@ def interpolation(cells: int) -> Tensor:
     """Return the matrix (cells + 3, cells + 1) from values at cell borders to cubic coefficients.
 
     Ends are not-a-knot: the third derivative is continuous at the second node, too (de Boor, A
-    Practical Guide to Splines, 1978, chapter IV), so that cubic polynomials are reproduced. In
-    float64, on the CPU; at least three cells.
+    Practical Guide to Splines, 1978, chapter IV), so that cubic polynomials are reproduced. The
+    matrix is in float64 on the CPU, and needs at least three cells.
     """
     with torch.device("cpu"):
         equations = torch.zeros(cells + 3, cells + 3, dtype=torch.float64)
@@ -117,8 +117,8 @@ def apply_along_axes(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
 def odd_ends(values: Tensor, ndim: int, *, border: bool) -> Tensor:
     """Continue values (N, C, *nodes) by one node beyond each border, so that they vanish there.
 
-    The node beyond is the negative of the one inside. With `border` there is a node of 0 in the
-    middle, otherwise the border lies half a cell from either.
+    The node beyond is the negative of the one inside. With `border` a node of 0 lies between them,
+    on the border; otherwise the border lies half a cell from either.
     """
     for axis in range(-ndim, 0):
         first, last = values.narrow(axis, 0, 1), values.narrow(axis, values.shape[axis] - 1, 1)
@@ -128,7 +128,7 @@ def odd_ends(values: Tensor, ndim: int, *, border: bool) -> Tensor:
 
 
 def _separable(coordinates: Sequence[Tensor]) -> bool:
-    """Whether coordinates are those of a lattice; on a lattice only sizes that are 1 are read."""
+    """Whether coordinates form a lattice; no size is read that may be other than 1 on a lattice."""
     ndim = len(coordinates)
     return coordinates[0].ndim == ndim + 1 and all(
         n == 1 for a, x in enumerate(coordinates) for i, n in enumerate(x.shape) if i != ndim - a
@@ -168,7 +168,7 @@ def _at_points(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tenso
 
     if not rest:
         return in_plane(0)
-    return _total(  # a plane at a time, as all would take much memory
+    return _total(  # one plane at a time: all at once would take much memory
         in_plane(t * strides[2]) * tap[:, None] for t, tap in enumerate(rest[0][1])
     )
 

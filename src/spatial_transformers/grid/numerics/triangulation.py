@@ -66,7 +66,7 @@ class Triangulation(nn.Module):
         self._share()
 
     def _share(self) -> None:
-        """Save what the constants hold, which no cast shortens."""
+        """Copy the constants, whose precision no cast lowers, to the buffers of checkpoints."""
         self.points = self.constants["points"].clone()
         self.triangles = self.constants["triangles"].clone()
 
@@ -79,7 +79,7 @@ class Triangulation(nn.Module):
     def _rebuild(self, incompatible: Any) -> None:
         """Follow the points and triangles of a checkpoint."""
         points, triangles = self.points, self.triangles
-        if not points.is_meta:  # there, nothing was loaded
+        if not points.is_meta:  # on the meta device nothing was loaded
             self._share()  # keeps what was there, if what was loaded is refused
             self._build(points, triangles)
             self.to(points.device)
@@ -87,13 +87,13 @@ class Triangulation(nn.Module):
     def locate(self, x: Tensor, y: Tensor, *, nearest: bool = True) -> tuple[Tensor, Tensor]:
         """Return the index of each point's triangle, and whether the point lies in it.
 
-        Outside of all it is the nearest triangle, if `nearest` is asked for: of several at the same
-        distance the first that has an edge on the outline there. Not differentiated.
+        A point outside all triangles gets the nearest one, if `nearest`; of several at the same
+        distance, the first that has an edge on the outline there. Not differentiated.
 
         Args:
             x: coordinates, broadcastable with y.
             y: coordinates; on a lattice, both extend along their own axes only.
-            nearest: whether the triangle of points outside matters.
+            nearest: whether points outside need the nearest triangle; otherwise theirs is any.
 
         """
         x, y = x.detach(), y.detach()
@@ -101,7 +101,7 @@ class Triangulation(nn.Module):
         found = torch.zeros_like(depth, dtype=torch.int64)
         rows = self.constants["barycentric"].to(x)
         per_point = (..., *[None] * depth.ndim)
-        for start in range(0, len(rows), _AT_ONCE):  # memory as for a few triangles
+        for start in range(0, len(rows), _AT_ONCE):  # a few triangles at a time, to save memory
             a, b, c = rows[start : start + _AT_ONCE].unbind(-1)  # (t, 3)
             coordinates = a[per_point] * x + (b[per_point] * y + c[per_point])
             smallest, which = coordinates.amin(1).max(0)
@@ -140,7 +140,7 @@ class Triangulation(nn.Module):
 def find_triangles(
     points: Float[Tensor, "V 2"], counts: Sequence[int] | None, asked: str
 ) -> Int[Tensor, "T 3"]:
-    """Return the triangles of a regular grid of points, two per cell, or those of Delaunay.
+    """Return the triangles of a regular grid, two per cell, or the Delaunay ones of other points.
 
     Args:
         points: (V, 2).
@@ -232,7 +232,7 @@ def _check_mesh(points: Tensor, triangles: Tensor, barycentric: Tensor, asked: s
 
 
 def _outline(points: Tensor, triangles: Tensor) -> dict[str, Tensor]:
-    """Return the edges of one triangle only and these triangles, in the order of triangles.
+    """Return the edges that belong to one triangle only, and those triangles, in their order.
 
     An edge from a to b is (a, b, u, offset), such that u · x + offset runs from 0 at a to 1 at b.
     """

@@ -1,9 +1,10 @@
-"""PyTorch's own `grid_sample`, wherever it means the same: baseline and second oracle.
+"""PyTorch's own `grid_sample`, for calls where it means the same: baseline and second oracle.
 
 Three things differ from calling it directly. Coordinates that are not finite give the fill value
-and no gradient. `constant` padding adds the fill where the image does not reach, by its sampled
-coverage. And `warp` must not lose exact pixel coordinates on the way through [-1, 1]: the image is
-padded to a power of two, where normalising and back is exact for whole pixels.
+and no gradient. `constant` padding adds the fill in the share that the image does not cover; an
+extra channel of ones measures that share. And `warp` must not lose exact pixel coordinates on the
+way through [-1, 1]: so the image is padded to a power of two, with which normalising whole pixels
+and going back is exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,7 @@ from .reference import sample_pixels
 # the numbers of torch.ops.aten.grid_sampler_*d
 _MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
 _PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
-_FAR = 8.0  # normalised, between edges: beyond the support of any image's border pixels
+_FAR = 8.0  # a coordinate, ±1 being the edges, that no image's border pixels reach
 
 
 class Aten(Backend):
@@ -68,7 +69,7 @@ class Aten(Backend):
     ) -> Tensor:
         """Sample at normalised coordinates, or exactly where T_θ(G) falls on whole pixels.
 
-        Exported graphs hold one way only, that by normalised coordinates.
+        Exported graphs always sample at normalised coordinates.
         """
         if isinstance(target, Given) or spec.context == "export":
             return self._sample(spec, image, target.grid(), fill)
@@ -77,7 +78,7 @@ class Aten(Backend):
     def _sample(self, spec: Spec, image: Tensor, grid: Tensor, fill: Tensor | None) -> Tensor:
         if spec.padding_mode in FILLING and not spec.align_corners:
             return _filled(spec, image, _far_if_not_near(grid), fill)
-        # Otherwise no place is far from the image: between corners a lone pixel reaches everywhere.
+        # Otherwise no place is far away: with `align_corners` a lone pixel reaches everywhere.
         finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
         grid = grid.where(finite[..., None], 0)
         if spec.padding_mode != "reflection":  # runtimes of exported graphs overflow further out
@@ -126,7 +127,7 @@ def _filled(
     if fill is not None:
         uncovered = 1 - sampled[:, -1:]
         rounding = (uncovered != 0) & (uncovered.abs() < 8 * torch.finfo(work).eps)
-        uncovered = uncovered.where(~rounding, 0)  # or a large fill would show inside the image
+        uncovered = uncovered.where(~rounding, 0)  # else a large fill would show inside the image
         sampled = sampled[:, :-1] + uncovered * fill.reshape(1, -1, *[1] * spec.ndim)
     return sampled.to(image.dtype)
 

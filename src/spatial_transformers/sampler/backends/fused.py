@@ -1,8 +1,8 @@
 """What the compiled backends share: grid and sampler in one, for every T_θ = M_θ B.
 
 A fused call is a `Plan` and four tensors. Coordinates are computed where they are used, in the
-order of operations of `grid/linear.py`, and never stored. Transformations that are no M_θ B,
-and grids that are given, come as points.
+order of operations of `grid/linear.py`, and never stored. Transformations of another form, and
+grids that are given, are passed as points.
 """
 
 from abc import abstractmethod
@@ -31,9 +31,9 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 
 #: Taps along an axis.
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
-_MOST_FUNCTIONS = 1 << 24  # values of B beyond the coordinates that are held at once
-_MOST_KEPT = 1 << 20  # values of them that are kept for the next call
-_MOST_ROWS = 512  # functions, for which tasks have memory
+_MOST_FUNCTIONS = 1 << 24  # values of the functions of B that are held at once
+_MOST_KEPT = 1 << 20  # values of the functions of B that are kept for the next call
+_MOST_ROWS = 512  # functions of B for which the tasks of a backend have memory
 
 # What compilers see. Tensors and the `Plan` are the same as those of `Fused.forward`.
 _TENSORS = "Tensor image, Tensor coordinates, Tensor? functions, Tensor? fill"
@@ -61,7 +61,7 @@ class Plan(NamedTuple):
         return [[*(scale / e for e in extents), *[scale] * rest] for scale in scales]
 
     def units(self, source: Sequence[int]) -> list[tuple[float, float, float]]:
-        """Return (add, scale, offset) per axis: p is the pixel `(p + add) scale - offset`."""
+        """Return (add, scale, offset) per axis: p lies at pixel `(p + add) · scale - offset`."""
         if self.form == "pixels":
             return [(0.0, 1.0, 0.0)] * len(source)
         offset = 0.0 if self.align_corners else 0.5
@@ -134,7 +134,7 @@ class Fused(Backend):
     def run(
         self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
     ) -> Tensor:
-        """Sample at the points, which are nowhere stored if they are M_θ B."""
+        """Sample at the points; those of a map M_θ B are never stored."""
         if isinstance(target, Mapped):
             return self._warp(spec, image, target, fill)
         grid = target.grid()
@@ -225,9 +225,9 @@ def _functions(
 ) -> Tensor:
     """Return the rows of B below the homogeneous coordinates, (K, *size).
 
-    On the CPU they are kept for the next call. They are computed anew where they are learned, in
-    inference mode, under compilers, and after a buffer was replaced or changed in place (but not
-    through `.data`, which nobody can see).
+    On the CPU they are kept for the next call. They are computed anew if they are learned, in
+    inference mode, under compilers, and after a buffer was replaced or changed in place. A change
+    through `.data` is not noticed.
     """
     asked = (size, align_corners, like.dtype, like.device)
     made_of, learned = [*transformation.buffers()], any(True for _ in transformation.parameters())
@@ -274,7 +274,7 @@ def _pixels(
 
 
 def regular(image: Tensor) -> tuple[Tensor, torch.memory_format]:
-    """Return the image, copied unless it lies in one of two formats, and the format."""
+    """Return the image in one of two memory formats, copied if it is in neither, and the format."""
     if not image.is_contiguous():
         last = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
         if image.is_contiguous(memory_format=last):

@@ -1,7 +1,8 @@
-"""Equations 3 to 7 in plain PyTorch: it defines what is correct, for every other backend.
+"""Equations 3 to 7 in plain PyTorch: this backend defines what is correct for all others.
 
-Any number of spatial dimensions, any dtype, kernel and padding, differentiable any number of times
-in both modes and under `torch.func`. Eqs. 6 and 7 are what autograd makes of the lines below.
+It takes any number of spatial dimensions, and any dtype, kernel and padding. It is differentiable
+any number of times, in reverse and forward mode and under `torch.func`. Eqs. 6 and 7 are what
+autograd makes of the lines below.
 
 Tensors per point are (N, ...) with the target flattened: (N, M), and (N, T, M) for T taps.
 """
@@ -71,13 +72,13 @@ class _Field(NamedTuple):
 class _Taps(NamedTuple):
     """The pixels that the kernel visits along one axis, per target point: (N, T, M) each."""
 
-    read: Tensor  # the pixel that is read, which may be another
-    inside: Tensor  # 1 where it is the image's own, 0 where nothing is
-    covered: Tensor  # what is read there of an axis of ones
+    read: Tensor  # the pixel that is read; a padding may read another than the one visited
+    inside: Tensor  # 1 where a pixel is read, 0 where nothing lies outside the image
+    covered: Tensor  # what would be read if the axis held ones
 
 
 class _Sums(NamedTuple):
-    """Sums over taps: of weighted values (N, C, M), of weights inside and of all (N, M)."""
+    """Sums over taps: of weighted values (N, C, M), of weights inside (N, M), of all weights."""
 
     values: Tensor
     inside: Tensor
@@ -94,7 +95,7 @@ def sample_pixels(
 ) -> Tensor:
     """Sample (N, C, *source) at pixel coordinates (N, *target, ndim): eq. 3.
 
-    With `steps`, the spacing of the points (N, *target, ndim, ndim), antialiased.
+    If `steps`, the spacing of the points (N, *target, ndim, ndim), is given, antialias.
     """
     finite = pixels.isfinite().all(-1)  # (N, *target)
     pixels = pixels.where(finite[..., None], 0).flatten(1, -2)  # (N, M, ndim)
@@ -121,7 +122,7 @@ def _field(spec: Spec, image: Tensor, phi: Numbers) -> _Field:
 
 
 def _filled(spec: Spec, sums: _Sums, outside: Tensor) -> Tensor:
-    """Account for the weights outside the image, those inside and outside being 1 in all."""
+    """Account for the weights outside the image; all weights, inside and outside, sum to 1."""
     if spec.padding_mode == "constant":  # the difference is exactly 0 inside
         return sums.values + (sums.total - sums.inside)[:, None] * outside
     if spec.padding_mode == "renormalise":
@@ -141,7 +142,7 @@ def _picked(field: _Field, pixels: Sequence[Tensor], outside: Tensor) -> Tensor:
 
 
 def _plain(field: _Field, pixels: Sequence[Tensor]) -> _Sums:
-    """Sum over the kernel's own support, an axis after the other."""
+    """Sum over the kernel's own support, one axis after the other."""
     kernel, axes, weights = field.spec.kernel, [], []
     for axis, x in enumerate(pixels):
         x = _moved(field, axis, x)
@@ -158,7 +159,7 @@ def _plain(field: _Field, pixels: Sequence[Tensor]) -> _Sums:
 
 
 def _apart(x: Tensor, base: Tensor) -> Tensor:
-    """Return x - base; just below 1 where that rounds to 1, which is the next interval's."""
+    """Return x - base; where rounding gives 1, which begins the next interval, just less."""
     apart = x - base
     return apart.where(apart < 1, apart - torch.finfo(x.dtype).eps / 2)
 
@@ -176,7 +177,7 @@ def _antialiased(
     cap = spec.max_shrink or 1
     stretched = stretch(steps, cap)
     widest = reach(cap, len(pixels))
-    if spec.context == "eager":  # by values: the same sums, without their zeros
+    if spec.context == "eager":  # values can be read: leave out taps that are 0 everywhere
         if not stretched.shrinks.any():
             return plain
         widest = stretched.reach.item()
@@ -190,7 +191,7 @@ def _antialiased(
 def _stretched(
     field: _Field, pixels: Sequence[Tensor], inverse: Sequence[Sequence[Tensor]], radius: int
 ) -> _Sums:
-    """Sum over all taps up to `radius` away, in portions, as all would take much memory."""
+    """Sum over all taps up to `radius` away, in portions: all at once would take much memory."""
     kernel, context = field.spec.kernel, field.spec.context
     bases = [x.round().detach() for x in pixels]
     first = bases[0]
@@ -226,7 +227,7 @@ def _stretched(
 
 
 def _kept_small(field: _Field, function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let backward compute anew what it needs of many taps, in place of keeping it."""
+    """Let backward compute the values of many taps anew, instead of keeping them."""
     wide = field.spec.kernel.count > 2 or field.spec.max_shrink is not None
     if not wide or field.spec.context != "eager" or not torch.is_grad_enabled():
         return function
@@ -263,7 +264,7 @@ def _flat_index(field: _Field, indices: Sequence[Tensor]) -> Tensor:
 
 
 def _weighted(field: _Field, weights: Sequence[Tensor], indices: Sequence[Tensor]) -> Tensor:
-    """Sum weighted values (N, C, M), the taps of x at once, as all would take much memory."""
+    """Sum weighted values (N, C, M), one row of taps along x at a time, to save memory."""
 
     def row(outer: tuple[int, ...]) -> Tensor:
         chosen = [i[:, k : k + 1] for i, k in zip(indices[1:], outer, strict=True)]
@@ -288,5 +289,5 @@ def _read(flat: Tensor, index: Tensor) -> Tensor:
 
 
 def _over(a: Tensor, b: Tensor) -> Tensor:
-    """Return a / b, and 0 where b is."""
+    """Return a / b, and 0 where b is 0."""
     return (a / b.where(b != 0, 1)).where(b != 0, 0)

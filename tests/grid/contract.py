@@ -90,8 +90,8 @@ class Grouped(FreeForm):
     def num_parameters(self):
         return 10
 
-    def _values(self, theta):
-        return super()._values(theta).repeat_interleave(24, 1)
+    def _vectors(self, values):
+        return super()._vectors(values.repeat_interleave(24, 1))
 
 
 @cache

@@ -16,7 +16,7 @@ from spatial_transformers.sampler.verify import Case, check, check_all, expect, 
 
 
 def _tensor(target):
-    return target.coordinates if isinstance(target, Given) else target.theta
+    return target.coordinates if isinstance(target, Given) else target.values
 
 
 def _moved(target, tensor):

@@ -20,7 +20,7 @@ def _tensor(target):
 
 
 def _moved(target, tensor):
-    name = "coordinates" if isinstance(target, Given) else "theta"
+    name = "coordinates" if isinstance(target, Given) else "values"
     return replace(target, **{name: tensor})
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..describe import gram_schmidt
 
-_SERIES_BELOW = 0.25  # of the squared angle: six terms are exact to rounding in float64
+_SERIES_BELOW = 0.25  # of the squared angle: the terms are exact to rounding in float64
 _SERIES_TERMS = 7
 _LARGEST = 1e18  # radians per axis; a larger angle is read as this one, without a gradient
 

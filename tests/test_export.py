@@ -184,7 +184,9 @@ def test_kernels_that_onnx_lacks(ndim, tmp_path):
     options = KERNELS if ndim == 2 else KERNELS[2:4]
     model = Several([Affine(ndim)] * len(options))
     for part, chosen in zip(model.parts, options, strict=True):
-        vars(part).update(chosen)
+        sampling = dict(chosen)
+        part.size = sampling.pop("size", None)
+        part.sampler = Sampler(**sampling)
     images = [model.show(*case, spread=0.3) for case in EVERY]
     names = [f"output-{k}" for k in range(len(options))]
     path = write(tmp_path, Hidden(model), images[0], outputs=names)
@@ -234,7 +236,7 @@ def test_the_model_is_left_as_it_was(suffix, tmp_path):
     before = [module.training for module in model.modules()]
     path = write(tmp_path, model, images[0], suffix, decompose=True)
     assert [module.training for module in model.modules()] == before
-    assert model.backend == "aten"
+    assert model.sampler.options.backend == "aten"
     assert list(tmp_path.iterdir()) == [path]
 
 

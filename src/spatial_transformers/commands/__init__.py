@@ -18,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; return 0, 1 if a check failed, or 2 with one line on standard error."""
     parser = argparse.ArgumentParser("stn", description="Spatial transformer networks.")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    argv = sys.argv[1:] if argv is None else argv
     for command in _COMMANDS:
         name = command.__name__.rpartition(".")[2]
         summary, _, example = (command.__doc__ or "").partition("\n\n")
@@ -28,7 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             epilog=example,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_arguments(sub)
+        if name in argv[:1]:  # others would import what they offer, for nothing
+            command.add_arguments(sub)
         sub.set_defaults(run=command.run)
     args = parser.parse_args(argv)
     try:

@@ -10,15 +10,19 @@ Examples:
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import InputError
-from ..experiments.registry import EXPERIMENTS
-from ..experiments.task import Metric
 from .train import add_trainer_arguments, trainer_options
+
+if TYPE_CHECKING:
+    from ..experiments.task import Metric
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add which cells, and what to do with them."""
+    from ..experiments.registry import EXPERIMENTS
+
     tables = [name for name, e in EXPERIMENTS.items() if e.cells(e.recipe)]
     parser.add_argument("experiment", help=", ".join(tables))
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
@@ -58,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(found: Iterable[tuple[str, float, float]], metric: Metric) -> int:
+def _check(found: Iterable[tuple[str, float, float]], metric: "Metric") -> int:
     """Print what is found again, and return 1 if something is not."""
     differ = checked = 0
     for name, printed, again in found:

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
-from ..experiments.registry import EXPERIMENTS, options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the facts of all recipes, and Lightning's options."""
+    from ..experiments.registry import EXPERIMENTS, options
+
     parser.add_argument("experiment", help=", ".join(EXPERIMENTS))
     for name, option in options().items():
         how: Any = {"type": option.kind}
@@ -42,7 +43,7 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train, and print the test result."""
     from ..experiments import run
-    from ..experiments.registry import changed, defaults
+    from ..experiments.registry import changed, defaults, options
 
     started = run.started(args.out) if args.resume else None
     recipe = started or defaults(args.experiment)

@@ -19,10 +19,8 @@ def table(results: str, name: str) -> str:
     """Return a table of measurements, or of an experiment's cells: all, or those of one model."""
     if not (RESULTS / results).is_dir():
         return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
-    found, metric = (
-        reproduce.finished(reproduce.cells(results), RESULTS / results),
-        named(results).headline,
-    )
+    found = reproduce.finished(reproduce.cells(results), RESULTS / results)
+    metric = named(results).headline
     if name == "poses":
         return poses(found)
     if name == "details":

@@ -69,7 +69,7 @@ def train(
     if (out / "metrics.json").is_file():
         return read_json(out / "metrics.json")
     data = _at(out, data)
-    served = _data(experiment, recipe, data)
+    served = _data(recipe, data)
     seed_everything(recipe.seed, verbose=False)
     shown = served.fixed_batch(_SHOWN)[0]
     learner = Learner(experiment.network(recipe), experiment.task(recipe), recipe, shown)
@@ -142,10 +142,9 @@ def refuse_another(recipe: Recipe, out: Path) -> None:
 def evaluate(out: Path, *, data: Path | None = None, **options: Any) -> dict[str, Any]:
     """Score the saved weights of a run on the test set, and return the score."""
     recipe, network = load(out)
-    experiment = named(recipe.experiment)
     runner = trainer(logger=False, precision=recipe.precision, **options)
-    learner = Learner(network, experiment.task(recipe), recipe)
-    return _score(runner, learner, _data(experiment, recipe, _at(out, data)))
+    learner = Learner(network, named(recipe.experiment).task(recipe), recipe)
+    return _score(runner, learner, _data(recipe, _at(out, data)))
 
 
 def load(out: Path) -> tuple[Recipe, Network]:
@@ -176,18 +175,15 @@ def show(out: Path, path: Path, *, count: int = 8, data: Path | None = None) -> 
     if not 1 <= count <= 32:
         raise InputError(f"{count} images were asked for; give 1 to 32")
     recipe, network = load(out)
-    experiment = named(recipe.experiment)
-    task = experiment.task(recipe)
-    inputs, target = _data(experiment, recipe, _at(out, data)).fixed_batch(count)
-    picture.draw(network, task, inputs, target, path)
+    inputs, target = _data(recipe, _at(out, data)).fixed_batch(count)
+    picture.draw(network, named(recipe.experiment).task(recipe), inputs, target, path)
 
 
 def film(out: Path, path: Path, *, data: Path | None = None) -> None:
     """Draw how the alignment of a few images developed while a finished run was trained."""
     recipe, network = load(out)
     poses = load_file(out / "poses.safetensors")
-    experiment = named(recipe.experiment)
-    inputs, _ = _data(experiment, recipe, _at(out, data)).fixed_batch(_SHOWN)
+    inputs, _ = _data(recipe, _at(out, data)).fixed_batch(_SHOWN)
     picture.film(network, inputs, poses["step"], poses["theta"], path)
 
 
@@ -217,7 +213,8 @@ def _checked(recipe: Recipe) -> Experiment:
     return experiment
 
 
-def _data(experiment: Experiment, recipe: Recipe, folder: Path | None) -> ServedData:
+def _data(recipe: Recipe, folder: Path | None) -> ServedData:
+    experiment = named(recipe.experiment)
     data, task = experiment.data(recipe, folder), experiment.task(recipe)
     for samples in (data.train, data.validation, data.test):
         task.check(samples.targets, folder, recipe.experiment)

@@ -34,12 +34,12 @@ def error_table(runs: Mapping[str, Sequence[Run]], metric: Metric) -> str:
         | cnn | 9 | 2 | 4.50 | 0.71 |
 
     """
-    unit = _unit(metric)
-    rows = _head("model", "parameters", "seeds", f"test {metric.name}{unit}", f"spread{unit}")
+    columns = "parameters", "seeds", f"test {metric.label}", metric.with_unit("spread")
+    rows = _head("model", *columns)
     for model, metrics in runs.items():
         values = _values(metrics, metric)
-        columns = model, f"{metrics[0]['parameters']:,}", len(values), f"{mean(values):.2f}"
-        rows.append(_row(*columns, _spread(values)))
+        counts = f"{metrics[0]['parameters']:,}", len(values)
+        rows.append(_row(model, *counts, f"{mean(values):.2f}", _spread(values)))
     return "\n".join(rows)
 
 
@@ -94,9 +94,8 @@ def details(results: Sequence[Result], metric: Metric) -> str:
         | R/st-cnn/affine | 0.7 | 0.55 | -0.15 | +0.05 | 0.07 | 2 | 9 |
 
     """
-    unit = _unit(metric)
-    columns = f"paper{unit}", f"ours{unit}", "difference", "baseline", "spread", "seeds"
-    rows = _head("cell", *columns, "parameters")
+    compared = metric.with_unit("paper"), metric.with_unit("ours"), "difference", "baseline"
+    rows = _head("cell", *compared, "spread", "seeds", "parameters")
     means = {result.cell.name: mean(result.values(metric)) for result in results if result.runs}
     for cell, runs in results:
         ours = difference = parameters = "–"
@@ -162,10 +161,6 @@ def _row(*columns: object) -> str:
 
 def _values(runs: Sequence[Run], metric: Metric) -> list[float]:
     return [metrics[f"test_{metric.key}"] for metrics in runs]
-
-
-def _unit(metric: Metric) -> str:
-    return f" ({metric.unit})" if metric.unit else ""
 
 
 def _worse(ours: float, paper: float, metric: Metric) -> bool:

@@ -33,7 +33,11 @@ class Metric:
     @property
     def label(self) -> str:
         """The name with its unit, as `error (%)`."""
-        return f"{self.name} ({self.unit})" if self.unit else self.name
+        return self.with_unit(self.name)
+
+    def with_unit(self, word: str) -> str:
+        """Return a word with the unit behind it, as `spread (%)`."""
+        return f"{word} ({self.unit})" if self.unit else word
 
     def in_words(self, value: float) -> str:
         """Return the number with its unit, as `0.55 %`."""

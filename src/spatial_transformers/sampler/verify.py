@@ -226,9 +226,8 @@ def _inputs(case: Case) -> Inputs:
     # a reflection of 1e30 has no digits left, so that reflections get infinity in its place
     far = (torch.finfo(wide).max, torch.inf if spec.padding_mode == "reflection" else 1e30)
     numbers = {"outside": far, "not finite": (torch.nan, -torch.inf)}.get(case.situation, ())
-    for row, number in zip(
-        coordinates, numbers, strict=False
-    ):  # the last row of the batch stays as drawn
+    # the last row of the batch stays as drawn
+    for row, number in zip(coordinates, numbers, strict=False):
         row.view(-1)[1::5] = number
     image, fill, cotangent = (t.to(spec.device, spec.dtype) for t in (image, fill, cotangent))
     coordinates = coordinates.to(spec.device, wide)

@@ -9,19 +9,15 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from grid.contract import FAMILIES as CONTRACT
+from grid.contract import FAMILIES
 from spatial_transformers import (
-    CPAB,
-    FAMILIES,
     Affine,
     InputError,
     LocalisationCNN,
     Sampler,
     SpatialTransformer,
     ThinPlateSpline,
-    VelocityField,
     export,
-    make_transformation,
 )
 
 pytestmark = pytest.mark.traced
@@ -30,20 +26,6 @@ TRACED = (2, (16, 16, 9))  # alike, as the sides of images often are
 OTHERS = ((1, (17, 14, 10)), (3, (30, 11, 9)), (5, (13, 41, 8)))
 EVERY = (TRACED, *OTHERS)
 PADDINGS = ("zeros", "border", "reflection", "constant")
-#: Fewer steps than by default, since tracing takes a time per operation.
-SHORTER = {"velocity-field": VelocityField((4, 4), steps=2), "cpab": CPAB(4, steps=2)}
-
-PLANE = {name: SHORTER.get(name) or make_transformation(name) for name in FAMILIES}
-OTHER = {f.name: f.make() for f in CONTRACT if f.make().ndim != 2}
-GROUPS = [  # exported together, which is quicker
-    dict(list(families.items())[first : first + 6])
-    for families in (
-        PLANE,
-        {name: t for name, t in OTHER.items() if t.ndim == 3},
-        {name: t for name, t in OTHER.items() if t.ndim == 1},
-    )
-    for first in range(0, len(families), 6)
-]
 
 
 class Reads(nn.Module):
@@ -123,13 +105,13 @@ def stn(transformation, **options):
     return model, [torch.rand(n, 1, *size[: transformation.ndim]) for n, size in EVERY]
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda group: next(iter(group)))
-def test_every_family(group, tmp_path):
-    model = Several(group.values())
+@pytest.mark.costly
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_family(family, tmp_path):
+    model = Several([family.make()])
     images = [model.show(*case) for case in EVERY]
-    path = write(tmp_path, model, images[0], outputs=list(group))
-    samplers = sum(part.transformation.ndim > 1 for part in model.parts)
-    assert operators(path).count("GridSample") == samplers
+    path = write(tmp_path, model, images[0])
+    assert operators(path).count("GridSample") == (model.parts[0].transformation.ndim > 1)
     assert_same(path, model, images)
 
 
@@ -169,28 +151,31 @@ def test_modes_and_paddings(ndim, decompose, options, tmp_path):
 
 
 KERNELS = (
-    {"mode": "bicubic", "padding_mode": "reflection"},
-    {"mode": "lanczos3"},
-    {"mode": "bspline3", "padding_mode": "border"},
-    {"mode": "gaussian", "padding_mode": "wrap"},
-    {"mode": "bilinear", "padding_mode": "renormalise"},
-    {"antialias": 2, "size": 8},
+    (2, {"mode": "bicubic", "padding_mode": "reflection"}),
+    (2, {"mode": "bspline3", "padding_mode": "border"}),
+    (2, {"mode": "bilinear", "padding_mode": "renormalise"}),
+)
+#: They take minutes, of steps that the others write, too.
+MORE_KERNELS = (
+    (2, {"mode": "lanczos3"}),
+    (2, {"mode": "gaussian", "padding_mode": "wrap"}),
+    (2, {"antialias": 2}),
+    (3, {"mode": "bspline3", "padding_mode": "border"}),
+    (3, {"mode": "gaussian", "padding_mode": "wrap"}),
 )
 
 
-@pytest.mark.parametrize("ndim", [2, 3])
-def test_kernels_that_onnx_lacks(ndim, tmp_path):
+@pytest.mark.parametrize(
+    ("ndim", "options"),
+    [*KERNELS, *(pytest.param(*more, marks=pytest.mark.only_all) for more in MORE_KERNELS)],
+)
+def test_kernels_that_onnx_lacks(ndim, options, tmp_path):
     """Gathers and sums; only bicubic in 2-D is an operator of its own."""
-    options = KERNELS if ndim == 2 else KERNELS[2:4]
-    model = Several([Affine(ndim)] * len(options))
-    for part, chosen in zip(model.parts, options, strict=True):
-        sampling = dict(chosen)
-        part.size = sampling.pop("size", None)
-        part.sampler = Sampler(**sampling)
+    model = Several([Affine(ndim)], **options)
+    model.parts[0].size = 8 if "antialias" in options else None
     images = [model.show(*case, spread=0.3) for case in EVERY]
-    names = [f"output-{k}" for k in range(len(options))]
-    path = write(tmp_path, Hidden(model), images[0], outputs=names)
-    assert operators(path).count("GridSample") == (1 if ndim == 2 else 0)
+    path = write(tmp_path, Hidden(model), images[0])
+    assert operators(path).count("GridSample") == (options.get("mode") == "bicubic")
     assert_same(path, Hidden(model), images)
 
 

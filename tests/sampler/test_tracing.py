@@ -104,15 +104,20 @@ def test_options_compile(operation, options):
     compile_and_compare(_function(operation, **options), cases)
 
 
-@pytest.mark.costly
 @operations
-@dimensions
-def test_antialiasing_exports_and_transforms(operation, ndim):
+@pytest.mark.parametrize("ndim", [2, pytest.param(3, marks=pytest.mark.only_all)])
+def test_antialiasing_exports(operation, ndim):
     function = _function(operation, antialias=2 if ndim == 2 else 1.2)
     cases = _cases(operation, ndim, count=3)
     of_image = (0, *range(2, ndim + 2))
     of_coordinates = (0, *range(1, ndim + 1)) if operation == "sample" else (0,)
     export_and_compare(function, cases, (of_image, of_coordinates))
+
+
+@operations
+@dimensions
+def test_antialiasing_transforms(operation, ndim):
+    function = _function(operation, antialias=2 if ndim == 2 else 1.2)
     image, coordinates = _inputs(operation, 2, (4, 3, 5)[:ndim])
     jvp_and_compare(lambda u: function(u, coordinates), image)
     jvp_and_compare(lambda c: function(image, c), coordinates)

@@ -91,17 +91,19 @@ def _kinds(item):
 
 @pytest.fixture
 def check_derivatives(request):
-    """Compare first and second derivatives with differences: whole ones, or along a direction.
+    """Compare first and second derivatives with differences along a direction.
 
-    Where `alone` is given, all inputs are checked along a direction, and these are as a whole.
+    First ones are compared entry by entry, too, in a sample of a test's instances, and with `--all`
+    both, in all. Where `alone` is given, that is done for these inputs only.
     """
     whole = request.node in request.config.stash[CHOSEN]
+    every = request.config.getoption("--all")
 
     def check(function, inputs, *, alone=None, **options):
-        for test in (gradcheck, gradgradcheck):
-            if not whole or alone:
+        for test, entry_by_entry in ((gradcheck, whole), (gradgradcheck, every)):
+            if not entry_by_entry or alone:
                 assert test(function, inputs, fast_mode=True, **options)
-            if whole:
+            if entry_by_entry:
                 assert test(function, alone or inputs, **options)
 
     return check

@@ -76,6 +76,9 @@ def test_two_processes(folder, model):
     require_as_one_process(folder, model, f"{model} two")
 
 
+@pytest.mark.parametrize(
+    "model", ["st-cnn", pytest.param("st-fcn", marks=pytest.mark.only_all)], indirect=True
+)
 def test_two_nodes(folder, model):
     """`torchrun` on two addresses of this machine."""
     with socket.socket() as free:

@@ -36,8 +36,8 @@ MODES = ("nearest", "bilinear", "bicubic")
 BACKEND = Triton()
 
 
-KEYS = ("mode", "padding_mode")
-FIELDS = {"operation": 2, "ndim": 2, "dtype": 4, "align_corners": 2}
+KEYS = ("mode", "padding_mode", "ndim")
+FIELDS = {"operation": 2, "dtype": 4, "align_corners": 2}
 
 
 def _pairs(case):
@@ -49,7 +49,7 @@ def _pairs(case):
 
 
 def _covering():
-    """Take a case of every mode and padding: each the one where most is new."""
+    """Take a case of every mode, padding and dimension: each the one where most is new."""
     groups, chosen, seen = {}, [], set()
     for case in cases(BACKEND):
         groups.setdefault(tuple(getattr(case.spec, key) for key in KEYS), []).append(case)
@@ -74,7 +74,7 @@ def test_agrees_with_the_reference(case):
 
 def test_the_covering_cases_cover():
     chosen = _covering()
-    assert len(chosen) == len(MODES) * len(PADDING_MODES)
+    assert len(chosen) == len(MODES) * len(PADDING_MODES) * 2
     for key, (field, options) in product(KEYS, FIELDS.items()):
         found = {(getattr(c.spec, key), getattr(c.spec, field)) for c in chosen}
         assert len(found) == len({getattr(c.spec, key) for c in chosen}) * options, (key, field)

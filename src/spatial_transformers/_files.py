@@ -3,16 +3,19 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import time
 from typing import Any
+from zlib import crc32
 
 from ._types import InputError
 
 _LARGEST_JSON = 1 << 20  # bytes
 _LARGEST_LIST = 1 << 26
+_LONGEST_WRITE = 3600  # seconds
 
 
 @contextmanager
@@ -23,7 +26,12 @@ def whole(path: Path) -> Iterator[Path]:
         OSError: if the file cannot be written, naming `path`.
 
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    mark = _mark(path)
+    temporary = path.with_name(f"{mark}{os.getpid()}.partial")
+    for left in path.parent.glob(f"{mark}*.partial"):  # by a process that was killed
+        with suppress(OSError):
+            if time() - left.stat().st_mtime > _LONGEST_WRITE:
+                left.unlink()
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -46,7 +54,7 @@ def whole_files(path: Path) -> Iterator[Path]:
 
     """
     try:
-        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with TemporaryDirectory(prefix=_mark(path), dir=path.parent) as folder:
             yield Path(folder)
             for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name):
                 with file.open("rb") as written:
@@ -54,6 +62,17 @@ def whole_files(path: Path) -> Iterator[Path]:
                 os.replace(file, path.parent / file.name)
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _mark(path: Path) -> str:
+    """Return how names of temporary files for a path begin: short, as its own may be long."""
+    return f".{crc32(os.fsencode(path.name)):08x}."
+
+
+def require_regular(path: Path) -> None:
+    """Refuse pipes, devices and folders, which may never end."""
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: no regular file; give one")
 
 
 def write_json(path: Path, facts: Any) -> None:
@@ -86,6 +105,7 @@ def read_numbers(path: Path) -> list[float]:
         InputError: if there is no such file, or it holds something else.
 
     """
+    require_regular(path)
     try:
         if path.stat().st_size > _LARGEST_LIST:
             raise ValueError(f"it is larger than {_LARGEST_LIST} bytes")

@@ -1,18 +1,32 @@
-"""PNG and JPEG files as float images, and back, for commands; it needs Pillow."""
+"""Image files as float images, and back, for commands; it needs Pillow."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ._files import whole
+from ._files import require_regular, whole
 from ._types import InputError
 
 Image.MAX_IMAGE_PIXELS = 1 << 26
-_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+#: The formats, by the endings of names, and what they are saved with.
+_ENDINGS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+_SAVED_WITH: Mapping[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
+#: The modes that a format holds; the others hold all.
+_HOLDS = {"JPEG": ("L", "RGB"), "BMP": ("L", "RGB"), "WEBP": ("L", "RGB", "LA", "RGBA")}
+_KEPT = ("icc_profile", "dpi")  # of what a file says besides its pixels
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -21,23 +35,29 @@ class Picture(NamedTuple):
 
     values: Tensor
     mode: str  # Pillow's: L, LA, RGB, RGBA or I;16
+    info: Mapping[str, Any] = {}  # colour profile and resolution
 
 
 def read_image(path: Path) -> Picture:
-    """Read a PNG or JPEG file, upright as its EXIF tag asks.
+    """Read a PNG, JPEG, WebP, TIFF or BMP file, upright as its EXIF tag asks.
 
     Raises:
-        InputError: if it is not such a file, is damaged, or has more than 2²⁶ pixels.
+        InputError: if it is not such a file, is damaged, has more than 2²⁶ pixels or several
+            pages, or colours of 16 bits, which Pillow would cut to 8.
 
     """
+    require_regular(path)
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as file:
+        with Image.open(path, formats=tuple(set(_ENDINGS.values()))) as file:
             if file.width * file.height > (Image.MAX_IMAGE_PIXELS or 0):
                 raise Image.DecompressionBombError(f"{file.width}×{file.height} pixels")
+            _require_one_picture(path, file)
             file.load()
             image = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
-        raise InputError(f"{path}: not a PNG or JPEG file; convert it first") from error
+        raise InputError(
+            f"{path}: not a PNG, JPEG, WebP, TIFF or BMP file; convert it first"
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: too large ({error}); give at most 2^26 pixels") from error
     except (OSError, SyntaxError, ValueError) as error:
@@ -47,13 +67,28 @@ def read_image(path: Path) -> Picture:
     return _as_picture(image)
 
 
+def _require_one_picture(path: Path, file: Image.Image) -> None:
+    """Refuse files that hold more than is read."""
+    pages = getattr(file, "n_frames", 1)
+    if pages != 1:
+        raise InputError(f"{path}: holds {pages} pictures; save the one that is meant")
+    layouts = [tile[3] for tile in getattr(file, "tile", ())]  # Pillow's names of what is stored
+    layouts = [str(a[0]) if isinstance(a, tuple) and a else str(a) for a in layouts]
+    if any(layout.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")) for layout in layouts):
+        raise InputError(f"{path}: has colours of 16 bits; save it with 8, or as greyscale of 16")
+    if file.mode == "P" and not (file.palette and file.palette.palette):
+        raise InputError(f"{path}: damaged image file (its palette is missing); save it again")
+
+
 def write_image(path: Path, picture: Picture) -> None:
-    """Write a PNG or JPEG file; the ending of its name says which."""
-    kind = _FORMATS.get(path.suffix.lower())
+    """Write an image file; the ending of its name says in which format."""
+    kind = _ENDINGS.get(path.suffix.lower())
     if kind is None:
-        raise InputError(f"{path}: pictures are written as .png, .jpg or .jpeg; name one of these")
-    if kind == "JPEG" and picture.mode not in ("L", "RGB"):
-        raise InputError(f"{path}: JPEG holds neither transparency nor 16 bits; write a .png")
+        known = ", ".join(_ENDINGS)
+        raise InputError(f"{path}: pictures are written as {known}; name one of these")
+    if picture.mode not in _HOLDS.get(kind, (picture.mode,)):
+        missing = "16 bits" if picture.mode == "I;16" else "transparency"
+        raise InputError(f"{path}: {kind} does not hold {missing}; write a .png")
     values = picture.values[0].movedim(0, -1).clone()
     if picture.mode in ("LA", "RGBA"):
         alpha = values[..., -1:]
@@ -62,7 +97,7 @@ def write_image(path: Path, picture: Picture) -> None:
     pixels = (values.clamp(0, 1) * np.iinfo(depth).max).round().numpy().astype(depth)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     with whole(path) as temporary:
-        image.save(temporary, format=kind, **({"quality": 95} if kind == "JPEG" else {}))
+        image.save(temporary, format=kind, **_SAVED_WITH.get(kind, {}), **picture.info)
 
 
 def _as_picture(image: Image.Image) -> Picture:
@@ -74,7 +109,8 @@ def _as_picture(image: Image.Image) -> Picture:
     values = torch.from_numpy(array.reshape(image.height, image.width, -1)).movedim(-1, 0)[None]
     if mode in ("LA", "RGBA"):
         values = torch.cat((values[:, :-1] * values[:, -1:], values[:, -1:]), 1)
-    return Picture(values.contiguous(), mode)
+    info = {key: image.info[key] for key in _KEPT if image.info.get(key)}
+    return Picture(values.contiguous(), mode, info)
 
 
 def _closest_mode(image: Image.Image) -> str:

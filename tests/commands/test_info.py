@@ -1,8 +1,10 @@
 """`stn info`: the facts of a bug report, and hardly slower than importing torch."""
 
+import os
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from spatial_transformers.commands import main
@@ -41,3 +43,21 @@ def test_heavy_packages_stay_out():
         "'spatial_transformers.benchmarks'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.parametrize(
+    "arguments", [["warp", "--help"], ["info"], ["show", "none-\udcff-θ", "--out", "x"]]
+)
+def test_output_that_a_terminal_cannot_show_degrades(encoding, arguments):
+    code = "from spatial_transformers.commands import main; import sys; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(os.fsencode, arguments)],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == (2 if arguments[0] == "show" else 0)
+    assert b"Traceback" not in done.stderr
+    shown = (done.stdout + done.stderr).decode(encoding)
+    assert ("θ" in shown) == (encoding == "utf-8" and arguments != ["info"])

@@ -1,13 +1,15 @@
 """`stn warp`: Pillow's own rotation, shift and crop as oracle; every refusal is one line."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from spatial_transformers import FAMILIES, make_transformation
 from spatial_transformers.commands import main
@@ -86,6 +88,14 @@ def test_theta_crops(photo, tmp_path):
     assert np.array_equal(crop, np.asarray(Image.open(photo))[:20, 30:])
 
 
+def test_negative_numbers_are_no_options(photo, tmp_path):
+    """On Python 3.10 to 3.13 argparse takes -1e-3 for an option."""
+    theta = ["1", "-1e-3", "-.5e-1", "-0.0", "1e0", "-1E-3"]
+    found = warp(photo, tmp_path / "o.png", "--theta", *theta)
+    decimal = warp(photo, tmp_path / "o.png", "--theta", *(f"{float(t):f}" for t in theta))
+    assert np.array_equal(found, decimal)
+
+
 def test_constant_fill(photo, tmp_path):
     moved = warp(
         photo, tmp_path / "o.png", "--translate", 10, 0,
@@ -137,6 +147,50 @@ def test_transparent_edges_are_not_darkened(tmp_path):
     assert abs(turned[partly][:, :3] - (200, 100, 50)).max() <= 12
 
 
+def test_a_translucent_fill_comes_out_as_asked(tmp_path):
+    smooth((12, 10), 4).save(tmp_path / "i.png")
+    moved = warp(
+        tmp_path / "i.png", tmp_path / "o.png", "--translate", 5, 0,
+        "--padding-mode", "constant", "--fill", 200, 100, 50, 128,
+    )  # fmt: skip
+    assert (moved[:, :5] == (200, 100, 50, 128)).all()
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff", "tif", "bmp", "webp", "jpeg"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
+def test_formats(photo, tmp_path, suffix, mode):
+    if mode == "RGBA" and suffix in ("bmp", "jpeg"):
+        mode = "RGB"
+    with Image.open(photo) as image:
+        lossless = {"lossless": True} if suffix == "webp" else {"quality": 95}
+        image.convert(mode).save(tmp_path / f"i.{suffix}", **lossless)
+    kept = warp(tmp_path / f"i.{suffix}", tmp_path / f"o.{suffix}")
+    with Image.open(tmp_path / f"i.{suffix}") as due, Image.open(tmp_path / f"o.{suffix}") as found:
+        assert found.format == due.format
+        expected = np.asarray(due.convert("L" if mode == "L" else due.mode)).astype(int)
+    if expected.ndim < kept.ndim:  # WebP has colours only
+        expected = expected[..., None]
+    assert abs(kept - expected).max() <= (16 if suffix == "jpeg" else 0)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp"])
+def test_profile_and_resolution_are_kept(photo, tmp_path, suffix):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    with Image.open(photo) as image:
+        image.save(tmp_path / f"i.{suffix}", icc_profile=profile, dpi=(300, 150))
+    warp(tmp_path / f"i.{suffix}", tmp_path / f"o.{suffix}", "--rotate", 3)
+    with Image.open(tmp_path / f"o.{suffix}") as found:
+        assert found.info["icc_profile"] == profile
+        if suffix != "webp":  # which has no resolution
+            assert np.allclose([float(n) for n in found.info["dpi"]], (300, 150), atol=0.1)
+
+
+def test_a_cap_that_bites_is_told(photo, tmp_path, capsys):
+    for options, told in (((), True), (("--max-shrink", 20), False)):
+        warp(photo, tmp_path / "o.png", "--size", 2, 3, "--antialias", *options)
+        assert ("shrinks by up to 20" in capsys.readouterr().err) == told
+
+
 def test_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turned: shown upright at 90° clockwise
@@ -146,7 +200,10 @@ def test_exif_orientation(tmp_path):
 
 REFUSALS = {
     "no such file": (["none.png", "--out", "o.png"], "No such file"),
-    "not an image": (["text.png", "--out", "o.png"], "not a PNG or JPEG"),
+    "not an image": (["text.png", "--out", "o.png"], "not a PNG, JPEG"),
+    "pages": (["pages.tiff", "--out", "o.png"], "holds 2 pictures"),
+    "sixteen bits": (["deep.png", "--out", "o.png"], "colours of 16 bits"),
+    "pipe": (["pipe.png", "--out", "o.png"], "no regular file"),
     "truncated": (["cut.png", "--out", "o.png"], "damaged image file"),
     "width of theta": (["p.png", "--out", "o.png", "--theta", "1", "2"], "m11 m12 tx"),
     "mode": (["p.png", "--out", "o.png", "--mode", "cubic"], "known modes: nearest, bilinear"),
@@ -169,7 +226,19 @@ REFUSALS = {
     "random spread": (["p.png", "--out", "o.png", "--random", "-1"], "from 0 to"),
     "seed": (["p.png", "--out", "o.png", "--random", "1", "--seed", "-3"], "seed from 0"),
     "random": (["p.png", "--out", "o.png", "--random", "inf"], "not finite"),
-    "alpha": (["rgba.png", "--out", "o.jpg"], "JPEG holds neither"),
+    "alpha": (["rgba.png", "--out", "o.jpg"], "JPEG does not hold transparency"),
+    "alpha in BMP": (["rgba.png", "--out", "o.bmp"], "BMP does not hold transparency"),
+    "tiny scale": (["p.png", "--out", "o.png", "--scale", "1e-320"], "other than 0"),
+    "much fill": (
+        ["p.png", "--out", "o.png", "--padding-mode", "constant", "--fill", "300"],
+        "from 0 to 255",
+    ),
+    "negative fill": (
+        ["p.png", "--out", "o.png", "--padding-mode", "constant", "--fill", "-5"],
+        "from 0 to 255",
+    ),
+    "endless theta": (["p.png", "--out", "o.png", "--theta-file", "/dev/zero"], "no regular"),
+    "no antialias": (["p.png", "--out", "o.png", "--max-shrink", "9"], "give both"),
 }
 
 
@@ -180,6 +249,9 @@ def test_refusals(tmp_path, monkeypatch, capsys, name):
     smooth((40, 60)).save("p.png")
     smooth((4, 6), 4).save("rgba.png")
     (tmp_path / "text.png").write_text("hello")
+    os.mkfifo("pipe.png")
+    smooth((4, 6)).save("pages.tiff", save_all=True, append_images=[smooth((4, 6), seed=1)])
+    cv2.imwrite("deep.png", np.zeros((4, 6, 3), np.uint16))
     (tmp_path / "text.json").write_text('{"1": 2}')
     (tmp_path / "nan.json").write_text("[1, 0, 0, 0, 1, NaN]")
     (tmp_path / "cut.png").write_bytes((tmp_path / "p.png").read_bytes()[:-400])

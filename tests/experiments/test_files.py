@@ -1,11 +1,12 @@
 """Files: whole or not at all."""
 
 import errno
+import os
 
 import pytest
 
 from spatial_transformers import InputError
-from spatial_transformers._files import read_json, whole, write_json
+from spatial_transformers._files import _mark, read_json, whole, whole_files, write_json
 
 
 def test_round_trip(tmp_path):
@@ -27,6 +28,18 @@ def test_nothing_half_written_stays(tmp_path, error):
         half()
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_text() == "before"
+
+
+def test_a_long_name_and_what_a_killed_process_left(tmp_path):
+    path = tmp_path / ("θ" * 125)  # 250 bytes
+    left, new = (tmp_path / f"{_mark(path)}{pid}.partial" for pid in (1, 2))
+    left.touch(), new.touch()
+    os.utime(left, (0, 0))
+    write_json(path, {})
+    with whole_files(path) as folder:
+        (folder / path.name).write_text("[]")
+    assert set(tmp_path.iterdir()) == {path, new}  # which may be written just now
+    assert path.read_text() == "[]"
 
 
 def test_errors_name_the_file_asked_for(tmp_path):

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 
 from .. import InputError
 from . import bench, demo, eval, export, info, reproduce, show, train, verify, warp
@@ -18,7 +19,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; return 0, 1 if a check failed, or 2 with one line on standard error."""
     parser = argparse.ArgumentParser("stn", description="Spatial transformer networks.")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    argv = sys.argv[1:] if argv is None else argv
+    argv = [_as_argument(argument) for argument in (sys.argv[1:] if argv is None else argv)]
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # θ or ± must not end a command where it cannot be shown
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for command in _COMMANDS:
         name = command.__name__.rpartition(".")[2]
         summary, _, example = (command.__doc__ or "").partition("\n\n")
@@ -49,6 +56,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(
             args.command, "interrupted; the same command continues, `stn train` with --resume", 130
         )
+
+
+def _as_argument(given: str) -> str:
+    """Keep argparse from taking a negative number for an option, as it does with -1e-3."""
+    try:
+        float(given)
+    except ValueError:
+        return given
+    return f" {given}" if given.startswith("-") else given
 
 
 def _refuse(command: str, reason: str, status: int) -> int:

@@ -10,16 +10,22 @@ Examples:
 
 import argparse
 import math
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _WIDEST = 1e6  # spread of a random θ
 _LARGEST = 1 << 26  # pixels of the output
+_MOST = 1e6  # times that content grows or shrinks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the image, the map and the sampler's options."""
-    parser.add_argument("image", type=Path, help="a PNG or JPEG file")
-    parser.add_argument("--out", type=Path, required=True, help="a PNG or JPEG file")
+    parser.add_argument("image", type=Path, help="a PNG, JPEG, WebP, TIFF or BMP file")
+    parser.add_argument("--out", type=Path, required=True, help="such a file, too")
     parser.add_argument(
         "--transformation", help="what θ means, by name, or several joined by + (affine)"
     )
@@ -43,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--antialias", action="store_true", help="widen the kernel where it shrinks"
     )
+    parser.add_argument(
+        "--max-shrink", type=float, metavar="TIMES", help="how far --antialias widens at most (8)"
+    )
     parser.add_argument("--fill", type=float, nargs="+", help="0 to 255, for constant padding")
     parser.add_argument("--align-corners", action="store_true", help="±1 are pixel centres")
 
@@ -60,6 +69,9 @@ def run(args: argparse.Namespace) -> int:
     source = tuple(picture.values.shape[2:])
     size = tuple(args.size or source)
     transformation, theta = _map(args, source, size)
+    if args.max_shrink is not None and not args.antialias:
+        raise InputError("--max-shrink was given without --antialias; give both")
+    antialias = args.antialias if args.max_shrink is None else args.max_shrink
     with torch.no_grad():
         warped = warp(
             picture.values,
@@ -68,13 +80,36 @@ def run(args: argparse.Namespace) -> int:
             size=size,
             mode=args.mode,
             padding_mode=args.padding_mode,
-            fill_value=None if args.fill is None else [f / 255 for f in args.fill],
+            fill_value=None if args.fill is None else _fill(args.fill, picture.mode),
             align_corners=args.align_corners,
-            antialias=args.antialias,
+            antialias=antialias,
         )
+        if args.antialias:
+            steps = transformation.spacing(theta, size, source, align_corners=args.align_corners)
+            _warn_of_aliasing(steps, 8.0 if args.max_shrink is None else args.max_shrink)
     write_image(args.out, picture._replace(values=warped))
     print(args.out)
     return 0
+
+
+def _fill(given: list[float], mode: str) -> list[float]:
+    """Return the fill as images have it: colours from 0 to 1, multiplied by alpha."""
+    fill = [number / 255 for number in given]
+    if mode in ("LA", "RGBA") and len(fill) == len(mode):
+        return [*(colour * fill[-1] for colour in fill[:-1]), fill[-1]]
+    return fill
+
+
+def _warn_of_aliasing(steps: "Tensor", most: float) -> None:
+    import torch
+
+    widest = torch.linalg.matrix_norm(steps.nan_to_num(0), 2).max().item()
+    if widest > 1.01 * most:
+        print(
+            f"stn warp: it shrinks by up to {widest:.3g}, antialiased as if by {most:g}; give "
+            f"--max-shrink {math.ceil(widest)}",
+            file=sys.stderr,
+        )
 
 
 def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]):
@@ -91,8 +126,13 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     numbers = [args.rotate, args.scale, *args.translate, *(args.fill or ()), args.random or 0]
     if not all(map(math.isfinite, [*numbers, *(args.theta or ())])):
         raise InputError("a number that is not finite was given; give finite ones")
-    if args.scale == 0:
-        raise InputError("--scale 0 was asked for; give a number other than 0")
+    if not 1 / _MOST <= abs(args.scale) <= _MOST:
+        raise InputError(
+            f"--scale {args.scale:g} was asked for; give a number other than 0, from {1 / _MOST:g} "
+            f"to {_MOST:g}, or less for a mirror"
+        )
+    if not all(0 <= number <= 255 for number in args.fill or ()):
+        raise InputError(f"--fill {args.fill} was asked for; give numbers from 0 to 255")
     if not 0 <= args.seed < 1 << 32 or not 0 <= (args.random or 0) <= _WIDEST:
         raise InputError(
             f"--random {args.random} --seed {args.seed} were asked for; give a standard deviation "

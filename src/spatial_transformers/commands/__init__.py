@@ -20,10 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("stn", description="Spatial transformer networks.")
     parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     argv = [_as_argument(argument) for argument in (sys.argv[1:] if argv is None else argv)]
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # θ or ± must not end a command where it cannot be shown
+    # θ or ± must not end a command where it cannot be shown
+    for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     for command in _COMMANDS:

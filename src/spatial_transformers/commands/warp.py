@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from .. import InputError, warp
     from .._images import read_image, write_image
+    from ..sampler.options import MAX_SHRINK
 
     if args.size and not 0 < math.prod(args.size) <= _LARGEST:
         raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     transformation, theta = _map(args, source, size)
     if args.max_shrink is not None and not args.antialias:
         raise InputError("--max-shrink was given without --antialias; give both")
-    antialias = args.antialias if args.max_shrink is None else args.max_shrink
+    cap = MAX_SHRINK if args.max_shrink is None else args.max_shrink
     with torch.no_grad():
         warped = warp(
             picture.values,
@@ -82,11 +83,11 @@ def run(args: argparse.Namespace) -> int:
             padding_mode=args.padding_mode,
             fill_value=None if args.fill is None else _fill(args.fill, picture.mode),
             align_corners=args.align_corners,
-            antialias=antialias,
+            antialias=args.antialias and cap,
         )
         if args.antialias:
             steps = transformation.spacing(theta, size, source, align_corners=args.align_corners)
-            _warn_of_aliasing(steps, 8.0 if args.max_shrink is None else args.max_shrink)
+            _warn_of_aliasing(steps, cap)
     write_image(args.out, picture._replace(values=warped))
     print(args.out)
     return 0

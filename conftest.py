@@ -25,7 +25,7 @@ CHOSEN = pytest.StashKey[set[pytest.Item]]()
 def pytest_addoption(parser):
     parser.addoption("--typed", action="store_true", help="check shapes; leaves `traced` tests out")
     parser.addoption("--all", action="store_true", help="all instances of what is costly")
-    parser.addoption("--table", action="store_true", help="print transformations × checks")
+    parser.addoption("--table", action="store_true", help="print what holds in the batteries")
 
 
 def pytest_configure(config):
@@ -87,6 +87,28 @@ def _kinds(item):
     together = [[params.pop(name.strip()) for name in found] for found in names]
     values = [*together, *([value] for value in params.values())]
     return tuple(tuple(getattr(v, "kind", id(v)) for v in found) for found in values)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """With `--table`, print row × check: ✓ held, ✗ did not, empty where it has no meaning.
+
+    Tests of a battery have both as the property `cell`.
+    """
+    if not config.getoption("--table"):
+        return
+    cells = {}
+    for outcome, mark in (("passed", "✓"), ("failed", "✗"), ("error", "✗")):
+        for report in terminalreporter.stats.get(outcome, []):
+            cell = dict(report.user_properties).get("cell")
+            if cell:
+                cells[tuple(cell)] = mark if cells.get(tuple(cell)) != "✗" else "✗"
+    rows, checks = ({key[i]: None for key in cells} for i in (0, 1))
+    for number, check in enumerate(checks, 1):
+        terminalreporter.write_line(f"{number:>3} {check}")
+    terminalreporter.write_line(" " * 28 + "".join(f"{n:>3}" for n in range(1, len(checks) + 1)))
+    for row in sorted(rows):
+        marks = "".join(f"{cells.get((row, check), ''):>3}" for check in checks)
+        terminalreporter.write_line(f"{row:<28}{marks}")
 
 
 @pytest.fixture

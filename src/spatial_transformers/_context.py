@@ -4,8 +4,9 @@ All of it is plain Python on static facts, so that it costs little and traces un
 `torch.compile(fullgraph=True)`.
 """
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,17 +16,54 @@ from ._types import InputError
 
 Context = Literal["eager", "compile", "export", "transform"]
 
+# `torch.jit.trace` warns of every branch on a size. Those of this package check sizes, or tell one
+# image or pixel from several, as torch's own do, for which it ignores such warnings alike.
+_Branches = torch.jit.TracerWarning  # pyright: ignore
+warnings.filterwarnings("ignore", category=_Branches, module=rf"{__package__}\.")
 
-def context() -> Context:
-    """Say who runs the code: Python, a compiler, an exporter or a functorch transform."""
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # pyright: ignore
+_dispatch_modes = torch._C._len_torch_dispatch_stack  # pyright: ignore
+_without_dispatch = torch._C._disabled_torch_dispatch_impl  # pyright: ignore
+#: Modes in which tensors have no values, or in which operations are recorded to run again.
+_RECORDERS = tuple(getattr(torch._C._TorchDispatchModeKey, key) for key in ("FAKE", "PROXY"))  # pyright: ignore
+
+
+def context(*tensors: Tensor) -> Context:
+    """Say who runs the code on tensors: Python, a compiler, an exporter or a functorch transform.
+
+    A transform that is compiled is a transform: what it differentiates or maps must know how. Who
+    records operations, or gives tensors without values, is a compiler.
+    """
+    if torch.compiler.is_exporting() or is_traced():
         return "export"
-    if torch.compiler.is_compiling():
-        return "compile"
-    functorch = torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore
-    if functorch or forward_ad._current_level >= 0:
+    if torch._C._functorch.get_dynamic_layer_stack_depth() > 0:  # pyright: ignore
         return "transform"
-    return "eager"
+    if torch.compiler.is_compiling() or (tensors and _recorded(tensors)):
+        return "compile"
+    return "transform" if forward_ad._current_level >= 0 else "eager"
+
+
+def is_traced() -> bool:
+    """Say whether `torch.jit.trace` runs the code, to which sizes are tensors."""
+    return torch.jit.is_tracing()  # pyright: ignore
+
+
+def _recorded(tensors: tuple[Tensor, ...]) -> bool:
+    for tensor in tensors:
+        kind: Any = type(tensor)
+        if kind is Tensor or kind.__torch_dispatch__ is _without_dispatch:
+            if tensor.is_meta:
+                return True
+        else:  # a subclass that sees every operation, as that of fake tensors
+            return True
+    return _dispatch_modes() > 0 and any(map(torch._C._get_dispatch_mode, _RECORDERS))  # pyright: ignore
+
+
+def at_least(number: Any, least: float) -> Any:
+    """Return the larger of two numbers, of which the first may depend on a size.
+
+    `max` would fix the image's size in exported graphs. To `torch.jit.trace` sizes are tensors.
+    """
+    return number.clamp(min=least) if isinstance(number, Tensor) else torch.sym_max(number, least)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -51,7 +89,7 @@ def refuse_samples(bad: Tensor, message: str) -> None:
         InputError: with that message.
 
     """
-    if context() == "eager" and bad.any():
+    if context(bad) == "eager" and bad.any():
         samples = bad.nonzero().flatten().tolist()
         named = ", ".join(map(str, samples[:8])) + (", …" if len(samples) > 8 else "")
         raise InputError(message.replace("{}", f"sample {named} of the batch"))

@@ -10,6 +10,8 @@ from typing import TypeAlias
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+_QUOTED = 100  # characters
+
 Image: TypeAlias = Shaped[Tensor, "#N C *source"]  # U; integers too, with `nearest`
 Warped: TypeAlias = Shaped[Tensor, "N C *target"]  # V
 Grid: TypeAlias = Float[Tensor, "#N *target ndim"]  # T_θ(G): x first, in [-1, 1]
@@ -38,7 +40,22 @@ def require_tensor(given: object, asked: object, what: str = "") -> None:
     """Refuse lists and arrays of other libraries."""
     if not isinstance(given, Tensor):
         asked = f"{asked} as {what}" if what else asked
-        raise InputError(f"{asked} was given a {type(given).__name__}; give a tensor of torch")
+        raise InputError(
+            f"{asked} was given a {type(given).__name__}; give a tensor of torch, as "
+            "torch.from_numpy makes one of an array"
+        )
+
+
+def shown(given: object) -> str:
+    """Return how messages quote what was given: at most a line."""
+    text = repr(given)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
+def brief(given: object, longest: int = _QUOTED) -> str:
+    """Return a value as messages name it, without quotes: at most a line."""
+    text = repr(given)[1:-1] if isinstance(given, str) else repr(given)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 class InputError(ValueError):

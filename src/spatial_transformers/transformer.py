@@ -4,9 +4,9 @@ from typing import Any, Literal, overload
 
 from torch import Tensor, nn
 
-from ._types import Image, InputError, Size, Theta, Warped
+from ._types import Image, InputError, Size, Theta, Warped, require_tensor
 from .grid import Transformation
-from .grid.regular import as_size
+from .grid.regular import as_target
 from .sampler import Sampler
 from .sampler.target import check_dimensions
 
@@ -72,7 +72,7 @@ class SpatialTransformer(nn.Module):
         self.localisation = localisation
         self.transformation = transformation
         self.sampler = Sampler() if sampler is None else sampler
-        self.size = None if size is None else as_size(size, transformation.ndim)
+        self.size = None if size is None else as_target(size, transformation.ndim)
 
     @overload
     def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped: ...
@@ -94,6 +94,7 @@ class SpatialTransformer(nn.Module):
         Options of the function `warp`, such as `mode`, replace the sampler's in this call. Integer
         masks need `nearest`, and are never antialiased.
         """
+        require_tensor(other, self.transformation, "image")
         if not other.is_floating_point():
             changes["antialias"] = False
         return self.sampler.warp(other, theta, self.transformation, size=self.size, **changes)

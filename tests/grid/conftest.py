@@ -33,28 +33,9 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_collection_modifyitems(items):
-    """Note the family of each test of the battery, for the table."""
+    """Note the family and the check of each test of the battery, for the table."""
     for item in items:
         for name in ASKED:
             if name in getattr(getattr(item, "callspec", None), "params", {}):
-                item.user_properties.append(("family", item.callspec.params[name].name))
-
-
-def pytest_terminal_summary(terminalreporter, config):
-    """With `--table`, print family × check: ✓ held, ✗ did not, empty where it has no meaning."""
-    if not config.getoption("--table"):
-        return
-    cells = {}
-    for outcome, mark in (("passed", "✓"), ("failed", "✗"), ("error", "✗")):
-        for report in terminalreporter.stats.get(outcome, []):
-            family = dict(report.user_properties).get("family")
-            if family:
-                check = report.nodeid.partition("::test_")[2].partition("[")[0]
-                cells[family, check] = mark if cells.get((family, check)) != "✗" else "✗"
-    families, checks = ({key[i]: None for key in cells} for i in (0, 1))
-    for number, check in enumerate(checks, 1):
-        terminalreporter.write_line(f"{number:>3} {check.replace('_', ' ')}")
-    terminalreporter.write_line(" " * 28 + "".join(f"{n:>3}" for n in range(1, len(checks) + 1)))
-    for family in sorted(families):
-        marks = "".join(f"{cells.get((family, check), ''):>3}" for check in checks)
-        terminalreporter.write_line(f"{family:<28}{marks}")
+                check = item.originalname.removeprefix("test_").replace("_", " ")
+                item.user_properties.append(("cell", (item.callspec.params[name].name, check)))

@@ -222,6 +222,17 @@ def _everything(family, theta, points):
     )
 
 
+def test_theta_and_points_meet_in_the_wider_dtype(family):
+    """Also where points lie on control points, whose terms cancel."""
+    transformation, theta, points = family.make(), family.theta(), family.points()
+    points[:, 0] = -1.0
+    for method in (transformation.transform_points, transformation.inverse_points):
+        for of_theta, of_points in ((torch.float32, None), (None, torch.float32)):
+            given = theta.to(of_theta), points.to(of_points)
+            found = method(*given)
+            assert_identical(found, method(*(t.double() for t in given)))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_float32_for_lower_precision(family, dtype):
     theta, points = family.theta(dtype=dtype), family.points(dtype=dtype)

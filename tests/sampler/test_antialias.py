@@ -161,7 +161,7 @@ def test_stretch_is_the_clamped_polar_factor(ndim, spread):
     due = _spatial_svd(jacobian.numpy(), 8)
     assert_close(inverse, torch.from_numpy(due), rtol=1e-8, atol=1e-9)
     wide = np.abs(np.linalg.inv(due)).sum(-1).max()
-    assert_close(found.reach.item(), wide, rtol=1e-8, atol=0)
+    assert_close(found.spans.amax().item(), wide, rtol=1e-8, atol=0)
     largest = np.linalg.svd(jacobian.numpy(), compute_uv=False)[..., 0]
     assert_identical(found.shrinks, torch.from_numpy(largest**2 > 1.001))
 

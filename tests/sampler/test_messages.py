@@ -42,9 +42,30 @@ CASES = {
     "grid-integer": (_sample(grid=GRID.long()), ["int64", "give floating coordinates"]),
     "grid-batch": (_sample(grid=GRID[[0] * 3]), ["grid", "batches of 2 and 3", "equal"]),
     "grid-empty": (_sample(grid=GRID[:, :0]), ["(2, 0, 8, 2)", "at least one pixel"]),
-    "fill-nan": (
-        _warp(padding_mode="constant", fill_value=float("nan")),
-        ["fill_value nan", "finite"],
+    "fill-infinite": (
+        _warp(padding_mode="constant", fill_value=-float("inf")),
+        ["fill_value -inf", "finite or NaN"],
+    ),
+    "fill-list-infinite": (
+        _warp(padding_mode="constant", fill_value=[0.0, float("inf"), 0.0]),
+        ["fill_value [0.0, inf, 0.0]", "finite or NaN"],
+    ),
+    "fill-too-large": (
+        _warp(padding_mode="constant", fill_value=[1e39]),
+        ["fill_value [1e+39]", "torch.float32", "cannot hold it"],
+    ),
+    "fill-complex": (
+        _warp(padding_mode="constant", fill_value=[1 + 2j]),
+        ["fill_value [(1+2j)]", "give a number"],
+    ),
+    "fill-complex-tensor": (
+        _warp(padding_mode="constant", fill_value=torch.ones(3) * 1j),
+        ["fill_value tensor(", "give a number"],
+    ),
+    "fill-text": (_warp(padding_mode="constant", fill_value="1"), ["fill_value '1'"]),
+    "image-float8": (
+        _warp(IMAGE.to(torch.float8_e5m2)),
+        ["torch.float8_e5m2", "give float16"],
     ),
     "explain-backend": (
         lambda: explain(IMAGE, THETA, Affine(), backend="fast"),
@@ -86,7 +107,9 @@ def test_message(call, fragments):
         assert fragment in str(error.value)
 
 
-@pytest.mark.parametrize("fill", [-1, 300, [-1.0], [300.0], torch.tensor([0.5])])
+@pytest.mark.parametrize(
+    "fill", [-1, 300, [-1.0], [300.0], 0.5, torch.tensor([0.5]), 2**70, torch.nan]
+)
 def test_a_fill_that_the_image_cannot_hold(fill):
     """An integer image must not wrap or cut a fill value in silence."""
     with pytest.raises(InputError, match="fill"):

@@ -1,12 +1,14 @@
 """What lies outside is what the pictures say; oracles: `numpy.pad`, `equation_3`, OpenCV."""
 
+from itertools import permutations, product
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from spatial_transformers import KERNELS, sample
+from spatial_transformers import KERNELS, InputError, explain, sample
 from spatial_transformers.sampler.padding import FILLING, PADDING_MODES, move_inside
 
 from .oracles import (
@@ -288,3 +290,66 @@ def test_gradients_in_3_d(mode, padding_mode, check):
 @pytest.mark.parametrize("shape", [(1,), (1, 2)])
 def test_gradients_to_phi_of_every_image_and_axis(shape, check):
     check("mitchell", "constant", 2, shape)
+
+
+AXES = [
+    *permutations(("zeros", "border", "wrap"), 2),
+    ("constant", "wrap"),
+    ("reflection", "wrap"),
+    ("border", "renormalise"),
+    ("wrap", "zeros", "reflection"),
+]
+DIFFERENT = [(("border", "wrap"), mode) for mode in KERNELS]
+DIFFERENT += product(AXES, ("nearest", "bilinear", "lanczos2", "bspline3"))
+
+
+@pytest.mark.parametrize(("align_corners", "antialias"), [(False, False), (True, 2)])
+@pytest.mark.parametrize(("paddings", "mode"), DIFFERENT)
+def test_axes_that_differ_as_numpy_pads_them(paddings, mode, align_corners, antialias):
+    """Oracle: an image that `numpy.pad` has continued, one axis after the other."""
+    ndim, fill, around = len(paddings), 0.7 if "constant" in paddings else None, 20
+    image = _image(1, (5, 8, 6)[-ndim:])
+    at = torch.randn(1, *(3,) * (ndim - 1), 4, ndim, dtype=torch.float64) * 3 + 2
+    options = {"mode": mode, "align_corners": align_corners, "antialias": antialias}
+
+    def continued(image, outside):
+        pixels = image.numpy()
+        for axis, padding_mode in enumerate(paddings, start=2):
+            how = {"border": "edge", "wrap": "wrap"}.get(padding_mode, "constant")
+            if padding_mode == "reflection":
+                how = "reflect" if align_corners else "symmetric"
+            widths = [(around, around) if a == axis else (0, 0) for a in range(ndim + 2)]
+            value = {"constant_values": outside} if how == "constant" else {}
+            pixels = np.pad(pixels, widths, how, **value)
+        grid = normalise(at + around, pixels.shape[2:], align_corners)
+        return sample(torch.from_numpy(pixels), grid, **options)
+
+    grid = normalise(at, image.shape[2:], align_corners)
+    found = sample(image, grid, padding_mode=paddings, fill_value=fill, **options)
+    due = continued(image, fill or 0)
+    if "renormalise" in paddings:
+        covered = continued(torch.ones_like(image), 0)
+        due = (due / covered).where(covered > 1e-3, 0)
+    assert_close(found, due, rtol=1e-4, atol=1e-5)
+
+
+def test_axes_that_are_alike_are_one_padding():
+    image, grid = torch.rand(1, 1, 4, 5), torch.rand(1, 3, 3, 2) * 3
+    both = explain(image, grid, padding_mode=["border", "border"])
+    assert both == explain(image, grid, padding_mode="border")
+    assert "cpu: it pads all axes alike" in explain(image, grid, padding_mode=("border", "wrap"))
+
+
+@pytest.mark.parametrize(
+    ("padding_mode", "fault"),
+    [
+        (("border",), "image of 2 axes"),
+        (("border", "wrap", "zeros"), "image of 2 axes"),
+        ((), "known: zeros"),
+        (("border", "wrapped"), "known: zeros"),
+        (("constant", "zeros"), "give one at most"),
+    ],
+)
+def test_axes_that_make_no_sense_are_refused(padding_mode, fault):
+    with pytest.raises(InputError, match=fault):
+        sample(torch.rand(1, 1, 4, 5), torch.rand(1, 3, 3, 2), padding_mode=padding_mode)

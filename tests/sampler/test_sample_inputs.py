@@ -1,5 +1,8 @@
 """`sample` takes any dtype, batch, stride and number; oracles: `F.grid_sample`, the fill."""
 
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -150,22 +153,62 @@ def test_coordinates_that_are_not_finite(backend, mode, padding_mode, align_corn
     assert all(t.isfinite().all() for t in mixed)
 
 
+@pytest.mark.parametrize(
+    "dtype",
+    [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int16, torch.int64, torch.bool],
+)
+def test_labels_keep_their_values(dtype):
+    """Oracle: indexing by numpy, whose pixels are looked up by hand."""
+    most = 1 if dtype == torch.bool else torch.iinfo(dtype).max
+    labels = np.array([[0, 1, most], [most - 1, most // 2, 1]], dtype=str(dtype)[6:])
+    rows, columns = np.array([[0, 1, 1, 5], [1, 0, -3, 1]]), np.array([[2, 0, 1, 0], [2, 9, 1, 0]])
+    pixels = torch.from_numpy(np.stack((columns, rows), -1))[None].float()
+    image = torch.from_numpy(labels)[None, None]
+    grid = normalise(pixels, (2, 3), False)
+    inside = (rows >= 0) & (rows < 2) & (columns >= 0) & (columns < 3)
+    due = np.where(
+        inside, labels[rows.clip(0, 1), columns.clip(0, 2)], np.array(most, labels.dtype)
+    )
+    for fill in (most, [most], torch.tensor([most], dtype=dtype)):
+        found = sample(image, grid, mode="nearest", padding_mode="constant", fill_value=fill)
+        assert found.dtype == dtype
+        assert (found[0, 0].numpy() == due).all()
+    found = sample(image, grid, mode="nearest", padding_mode="border")
+    assert (found[0, 0].numpy() == labels[rows.clip(0, 1), columns.clip(0, 2)]).all()
+    affine = Affine()
+    assert torch.equal(warp(image, affine.identity()[None], affine, mode="nearest"), image)
+
+
 @backends
 @modes
 @paddings
 @dimensions
-def test_a_coordinate_that_overflows_as_a_pixel_is_not_finite(backend, mode, padding_mode, ndim):
+def test_a_finite_coordinate_is_not_infinite(backend, mode, padding_mode, ndim):
+    """Up to the largest number, whose pixel overflows; oracle: a coordinate less far outside."""
     image, fill = _image(1, (5,) * ndim, torch.float32), _fill(padding_mode)
     grid = torch.zeros(1, *[1] * (ndim - 1), 16, ndim)
-    grid[..., ::2, 0] = torch.finfo(torch.float32).max
 
     def call(u, g):
         options = {"mode": mode, "padding_mode": padding_mode, "fill_value": fill}
         return sample(u, g, backend=backend, **options)
 
-    due = torch.full((1, 2, *grid.shape[1:-2], 8), fill or 0)
-    assert torch.equal(call(image, grid)[..., ::2], due)  # first: gradients may crash otherwise
-    assert all(t.isfinite().all() for t in gradients(call, image, grid))
+    for sign, number in product((1, -1), (2.5e38, torch.finfo(torch.float32).max)):
+        grid[..., ::2, 0] = sign * number
+        values = call(image, grid)
+        if padding_mode in ("reflection", "wrap"):  # no digits are left, to tell which pixel
+            values, low, high = values[0], *image[0].flatten(1).aminmax(dim=1)
+            bent = high - low if mode == "bicubic" else 0  # its weights are negative in part
+            axes = (-1, *[1] * ndim)
+            assert (values >= (low - bent).reshape(axes)).all()
+            assert (values <= (high + bent).reshape(axes)).all()
+        else:
+            near = grid.clone()
+            near[..., ::2, 0] = sign * 9
+            assert torch.equal(values, call(image, near))
+        _, to_image, to_grid = gradients(call, image, grid)
+        assert to_image.isfinite().all()
+        assert (to_grid[..., ::2, 0] == 0).all()
+        assert to_grid.isfinite().all()
 
 
 @pytest.mark.traced

@@ -5,7 +5,7 @@ import torch
 from torch.func import hessian, vmap
 from torch.testing import assert_close
 
-from spatial_transformers import Affine, sample, warp
+from spatial_transformers import Affine, RegressionHead, SpatialTransformer, sample, warp
 from tracing import compile_and_compare, export_and_compare, jvp_and_compare
 
 from .oracles import PADDINGS, normalise, off_kinks
@@ -151,6 +151,42 @@ def test_exports_for_any_batch_and_size(operation, padding_mode, ndim):
     of_coordinates = (0, *range(1, ndim + 1)) if operation == "sample" else (0,)
     function = _function(operation, padding_mode=padding_mode)
     export_and_compare(function, cases, (of_image, of_coordinates))
+
+
+TRANSFORMS = {
+    "grad": lambda f: torch.func.grad(lambda c: f(c).square().sum()),
+    "jacrev": torch.func.jacrev,
+    "vmap": lambda f: vmap(lambda c: f(c[None])[0]),
+    "jvp": lambda f: lambda c: torch.func.jvp(f, (c,), (c.cos(),))[1],
+    "hessian": lambda f: hessian(lambda c: f(c).square().sum()),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+@operations
+def test_a_transform_compiles(transform, operation):
+    image, coordinates = _inputs(operation, 1, (4, 3), channels=1)
+    function = _function(operation)
+    of_coordinates = transform(lambda c: function(image, c))
+    torch._dynamo.reset()
+    compiled = torch.compile(of_coordinates, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(coordinates), of_coordinates(coordinates))
+
+
+def test_a_transform_of_a_module_compiles():
+    affine = Affine()
+    module = SpatialTransformer(RegressionHead(4, affine, perturbation=0.1), affine)
+    module.localisation = torch.nn.Sequential(torch.nn.Flatten(), module.localisation)
+    image = torch.rand(3, 1, 2, 2)
+
+    def loss(parameters, image):
+        return torch.func.functional_call(module, parameters, (image,)).square().sum()
+
+    gradient = torch.func.grad(loss)
+    parameters = dict(module.named_parameters())
+    torch._dynamo.reset()
+    compiled = torch.compile(gradient, fullgraph=True, backend="aot_eager")
+    assert_close(compiled(parameters, image), gradient(parameters, image))
 
 
 @operations

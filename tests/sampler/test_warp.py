@@ -117,10 +117,8 @@ def test_integer_images(ndim):
 @paddings
 @corners
 @dimensions
-@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf, 3e38])
-def test_theta_that_is_not_finite_or_overflows(
-    backend, mode, padding_mode, align_corners, ndim, number
-):
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_theta_that_is_not_finite(backend, mode, padding_mode, align_corners, ndim, number):
     fill, options = _fill(padding_mode), {"mode": mode, "align_corners": align_corners}
     call = _warp(padding_mode=padding_mode, fill_value=fill, backend=backend, **options)
     image, width = torch.randn(1, 2, *(4, 5, 6)[:ndim]), ndim * (ndim + 1)
@@ -141,7 +139,7 @@ def test_theta_that_is_not_finite_or_overflows(
 def test_far_theta_stays_finite(backend, padding_mode, ndim):
     call = _warp(padding_mode=padding_mode, fill_value=_fill(padding_mode), backend=backend)
     image, theta = torch.randn(1, 2, *SOURCES[ndim]), _identity(ndim)
-    for number in (1e3, 1e8, -1e12, 1e20, -1e30):
+    for number in (1e3, 1e8, -1e12, 1e20, -1e30, 3e38, -torch.finfo(torch.float32).max):
         theta[0, ndim] = number
         values, to_image, to_theta = gradients(call, image, theta)
         assert all(t.isfinite().all() for t in (values, to_image, to_theta))

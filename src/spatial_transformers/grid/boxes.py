@@ -40,10 +40,11 @@ def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Te
 
     """
     require_tensor(boxes, "box_points")
-    if boxes.ndim != 3 or boxes.shape[-1] not in (4, 6) or per_axis < 2:
+    odd = boxes.dtype == torch.bool or boxes.is_complex()
+    if odd or boxes.ndim != 3 or boxes.shape[-1] not in (4, 6) or per_axis < 2:
         raise InputError(
-            f"the points of boxes of shape {tuple(boxes.shape)}, {per_axis} per axis, were asked "
-            "for; give (N, K, 4) or (N, K, 6), and 2 or more per axis"
+            f"the points of boxes of shape {tuple(boxes.shape)} and {boxes.dtype}, {per_axis} per "
+            "axis, were asked for; give numbers (N, K, 4) or (N, K, 6), and 2 or more per axis"
         )
     low, high = at_least_float32(boxes).chunk(2, -1)
     ndim = low.shape[-1]
@@ -72,10 +73,12 @@ def enclosing_boxes(points: Float[Tensor, "N L ndim"], count: int) -> Float[Tens
 
     """
     require_tensor(points, "enclosing_boxes")
-    if points.ndim != 3 or count < 1 or points.shape[1] % count or not points.shape[1]:
+    fits = points.ndim == 3 and points.shape[-1] in (2, 3) and points.is_floating_point()
+    if not fits or count < 1 or points.shape[1] % count or not points.shape[1]:
         raise InputError(
-            f"{count} boxes around points of shape {tuple(points.shape)} were asked for; give "
-            "(N, K · points, ndim) with the same number of points for each of the K boxes"
+            f"{count} boxes around points of shape {tuple(points.shape)} and {points.dtype} were "
+            "asked for; give floats (N, K · points, 2 or 3) with the same number of points for "
+            "each of the K boxes"
         )
-    groups = points.unflatten(1, (count, -1))
+    groups = torch.unflatten(points, 1, (count, -1))
     return torch.cat((groups.amin(2), groups.amax(2)), -1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .._context import context, refuse_samples
-from .._types import InputError, Points, Theta, require_same_batch
+from .._types import InputError, Points, Theta, require_same_batch, require_tensor
 from .linear import NEAREST, Linear, apply_matrix
 from .numerics.matrices import Matrix, invert, product, square
 from .regular import normalised_frame
@@ -37,6 +37,7 @@ class Homogeneous(Linear):
                 checked while tracing).
 
         """
+        require_tensor(matrix, self, "matrices")
         theta = self._theta(self._read(self._own_rows(matrix)))
         if context() == "eager":
             found, wanted = square(self.matrix(theta.detach())), square(matrix.detach())
@@ -56,8 +57,9 @@ class Homogeneous(Linear):
 
     def compose(self, outer: Theta, inner: Theta) -> Theta:
         """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
-        require_same_batch(outer, inner, f"composition of {self}")
-        return self.from_matrix(product(square(self.matrix(outer)), square(self.matrix(inner))))
+        first, second = square(self.matrix(outer)), square(self.matrix(inner))
+        require_same_batch(first, second, f"composition of {self}")
+        return self.from_matrix(product(first, second))
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:
         """Map source points back to target coordinates, in closed form; singular maps give NaN."""

@@ -57,7 +57,7 @@ class Lattice(Deformation):
         return f"{self.lattice}"
 
     def _vectors(self, values: Tensor) -> Float[Tensor, "N ndim *lattice"]:
-        return values.unflatten(1, (self.ndim, *self.lattice))
+        return torch.unflatten(values, 1, (self.ndim, *self.lattice))
 
 
 class NodeNames(Sequence[str]):

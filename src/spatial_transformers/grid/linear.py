@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._types import InputError, Size, Theta
-from .regular import Frame, as_size, centred_axes, half_extents, over_extents
+from .regular import Frame, as_target, centred_axes, half_extents, over_extents
 from .transformation import Transformation
 
 NEAREST = 1e-6  # the smallest w in front of the camera: below, gradients in float32 overflow
@@ -86,7 +86,7 @@ class Linear(Transformation):
 
         `device` is that of the module's own tensors unless given.
         """
-        size = as_size(size, self.ndim)
+        size = as_target(size, self.ndim)
         if device is None:
             device = next((t.device for t in chain(self.parameters(), self.buffers())), None)
         axes = centred_axes(size, dtype=dtype, device=device)

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from .._types import InputError
+from .._types import InputError, shown
 from .families.affine import Affine
 from .families.affine_exponential import AffineExponential
 from .families.attention import Attention
@@ -26,6 +26,7 @@ from .families.translation import Translation
 from .families.velocity_field import VelocityField
 from .transformation import Transformation
 
+_MOST_PARTS = 64  # joined by +
 _LATTICE = 4  # nodes or cells per axis: as many as the paper's thin plate spline has points
 
 
@@ -74,11 +75,15 @@ def make_transformation(name: str) -> Transformation:
 
     """
     names = name.split("+") if isinstance(name, str) else [name]
+    if len(names) > _MOST_PARTS:
+        raise InputError(
+            f"a transformation of {len(names)} parts was asked for; join {_MOST_PARTS} at most"
+        )
     unknown = [n for n in names if n not in FAMILIES]
     if unknown:
         raise InputError(
-            f"transformation {name!r} was asked for; known: {', '.join(FAMILIES)}, or several of "
-            "them joined by +"
+            f"transformation {shown(name)} was asked for; known: {', '.join(FAMILIES)}, or several "
+            "of them joined by +"
         )
     parts = [FAMILIES[n]() for n in names]
     return parts[0] if len(parts) == 1 else Compose(*parts)

@@ -12,6 +12,7 @@ per axis below is in the order of coordinates, x first.
 """
 
 from collections.abc import Sequence
+from math import prod
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -19,7 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._types import InputError, Size
+from .._context import is_traced
+from .._types import InputError, Size, require_tensor, shown
+
+_MOST_PIXELS = 1 << 31  # of a target
 
 
 class Frame(NamedTuple):
@@ -84,7 +88,7 @@ def regular_grid(
         [-1.0, 0.0, 1.0]
 
     """
-    size = as_size(size, ndim)
+    size = as_target(size, ndim)
     axes = centred_axes(size, dtype=dtype, device=device)
     extents = half_extents(size, align_corners)
     return torch.stack(torch.broadcast_tensors(*over_extents(axes, extents)), -1)[0]
@@ -106,6 +110,7 @@ def unnormalise(
         [3.5, 2.5, 1.5]
 
     """
+    require_tensor(points, "unnormalise", "points")
     extents = pixel_frame(as_size(size, points.shape[-1]), align_corners).scale
     offset = 0.0 if align_corners else 0.5
     axes = [(points[..., a] + 1) * extent - offset for a, extent in enumerate(extents)]
@@ -127,6 +132,7 @@ def normalise(
         [0.0, 0.0, 0.0]
 
     """
+    require_tensor(pixels, "normalise", "pixels")
     size = as_size(size, pixels.shape[-1])
     centre, extents = pixel_frame(size, align_corners).centre, half_extents(size, align_corners)
     axes = [(pixels[..., a] - c) / e for a, (c, e) in enumerate(zip(centre, extents, strict=True))]
@@ -143,13 +149,31 @@ def as_size(size: Size, ndim: int) -> tuple[int, ...]:
     axes = tuple(size) if isinstance(size, Sequence) else (size,) * ndim
     if len(axes) != ndim or not all(_is_count(n) for n in axes):
         order = {1: "(W,)", 2: "(H, W)", 3: "(D, H, W)"}.get(ndim, f"{ndim} numbers")
-        raise InputError(f"size {size!r} was asked for; give {order}, each at least 1 pixel")
+        raise InputError(f"size {shown(size)} was asked for; give {order}, each at least 1 pixel")
+    return axes
+
+
+def as_target(size: Size, ndim: int) -> tuple[int, ...]:
+    """Check the size of what is to be computed, and spell it out per axis.
+
+    Raises:
+        InputError: as `as_size` does, and for more pixels than can be meant.
+
+    """
+    axes = as_size(size, ndim)
+    if type(axes[0]) is int and prod(axes) > _MOST_PIXELS:  # else a tracer would guard it
+        raise InputError(
+            f"size {shown(size)} was asked for, {prod(axes):,} pixels; give at most "
+            f"{_MOST_PIXELS:,}"
+        )
     return axes
 
 
 def _is_count(n: Any) -> bool:
     if type(n) is int:  # by far the most common, and quicker to tell
         return n > 0
+    if isinstance(n, Tensor):  # as sizes are to `torch.jit.trace`
+        return is_traced()
     if isinstance(n, bool) or not isinstance(n, (Integral, torch.SymInt)):
         return False
     return bool(n > 0)  # pyright: ignore[reportOperatorIssue]

@@ -21,6 +21,7 @@ from .numerics.matrices import adjugate
 from .regular import (
     Frame,
     as_size,
+    as_target,
     centred_axes,
     half_extents,
     normalised_frame,
@@ -30,6 +31,7 @@ from .regular import (
 
 _SEARCH_STEPS = 8  # of Newton's method in `inverse_points`
 _POLISHING_STEPS = 2  # the last steps, which carry first and second derivatives
+_NAMED = 10_000  # the most entries that messages name some of
 _FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
 
 
@@ -132,7 +134,7 @@ class Transformation(nn.Module, ABC):
 
     def grid(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
         """Return T_θ(G) for a target of `size`: normalised source coordinates (N, *size, ndim)."""
-        size = as_size(size, self.ndim)
+        size = as_target(size, self.ndim)
         return self._on_lattice(
             self.values(theta), size, align_corners, normalised_frame(self.ndim)
         )
@@ -144,7 +146,7 @@ class Transformation(nn.Module, ABC):
 
         Computed without a detour over [-1, 1], so that the identity gives exact integers.
         """
-        size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
+        size, source_size = as_target(size, self.ndim), as_size(source_size, self.ndim)
         return self._on_lattice(
             self.values(theta), size, align_corners, pixel_frame(source_size, align_corners)
         )
@@ -157,7 +159,7 @@ class Transformation(nn.Module, ABC):
         There is a column per target axis: how far apart the two edges of the pixel, half a pixel to
         either side of its centre, are mapped. So a target of one pixel has a spacing, too.
         """
-        size, source_size = as_size(size, self.ndim), as_size(source_size, self.ndim)
+        size, source_size = as_target(size, self.ndim), as_size(source_size, self.ndim)
         return self._spacing(
             self.values(theta), size, align_corners, pixel_frame(source_size, align_corners)
         )
@@ -177,7 +179,7 @@ class Transformation(nn.Module, ABC):
         identity, negative where the map folds, NaN where a point has no image. It is computed by
         forward-mode differentiation, so it is exact, and differentiable in θ.
         """
-        size = as_size(size, self.ndim)
+        size = as_target(size, self.ndim)
         values = self.values(theta)
         with without_autocast(values.device):
             grid = regular_grid(
@@ -190,7 +192,7 @@ class Transformation(nn.Module, ABC):
             points = grid.flatten(0, -2).expand(values.shape[0], -1, -1)
             mapped, jacobian = self._with_jacobian(values, points)
             _, determinant = adjugate(jacobian)
-            return determinant.where(mapped.isfinite().all(-1), torch.nan).unflatten(1, size)
+            return torch.unflatten(determinant.where(mapped.isfinite().all(-1), torch.nan), 1, size)
 
     def values(self, theta: Theta) -> Theta:
         """Return the entries as the map uses them: θ itself, or θ brought within its bounds."""
@@ -207,7 +209,7 @@ class Transformation(nn.Module, ABC):
         if theta.ndim != 2 or theta.shape[1] != self.num_parameters:
             raise InputError(
                 f"{self} was given theta of shape {tuple(theta.shape)}; give (N, "
-                f"{self.num_parameters}), the entries being {self._named_entries()}"
+                f"{self.num_parameters}){self._named_entries()}"
             )
         if not theta.is_floating_point():
             raise InputError(f"{self} was given {theta.dtype} theta; give a floating dtype")
@@ -243,13 +245,15 @@ class Transformation(nn.Module, ABC):
         return theta
 
     def _named_entries(self, most: int = 64) -> str:
+        if self.num_parameters > _NAMED:  # whose names take long to make
+            return ""
         names = self.entries
-        if len(names) <= most:
-            return " ".join(names)
-        return f"{' '.join(names[: most // 2])} … {names[-1]}"
+        if len(names) > most:
+            names = (*names[: most // 2], "…", names[-1])
+        return f", the entries being {' '.join(names)}"
 
     def _checked(self, theta: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Check θ and points, and give both the same batch."""
+        """Check θ and points, and give both the same batch and dtype."""
         theta = self.check(theta)
         require_tensor(points, self, "points")
         if points.ndim != 3 or points.shape[-1] != self.ndim:
@@ -259,7 +263,8 @@ class Transformation(nn.Module, ABC):
         require_same_batch(theta, points, f"mapping of points by {self}")
         if not points.is_floating_point():
             raise InputError(f"{self} was given {points.dtype} points; give a floating dtype")
-        points = at_least_float32(points)
+        precise = torch.promote_types(theta.dtype, points.dtype)
+        theta, points = theta.to(precise), points.to(precise)
         if points.shape[0] == 1 and theta.shape[0] != 1:
             points = points.expand(theta.shape[0], -1, -1)
         return theta, points
@@ -288,9 +293,9 @@ class Transformation(nn.Module, ABC):
         offsets = step * torch.eye(self.ndim, dtype=found.dtype, device=found.device)
         shifts = torch.cat((torch.zeros_like(offsets[:1]), offsets, -offsets))
         around = (found[:, None] + shifts[:, None]).flatten(1, 2)  # (N, (1 + 2 ndim) K, ndim)
-        here, *shifted = (
-            self._map(values, around).unflatten(1, (len(shifts), found.shape[1])).unbind(1)
-        )
+        here, *shifted = torch.unflatten(
+            self._map(values, around), 1, (len(shifts), found.shape[1])
+        ).unbind(1)
         ahead, behind = shifted[: self.ndim], shifted[self.ndim :]
         slopes = [(a - b) / (2 * step) for a, b in zip(ahead, behind, strict=True)]
         inverse, determinant = adjugate(torch.stack(slopes, -1))
@@ -315,7 +320,7 @@ class Transformation(nn.Module, ABC):
         extents, columns = half_extents(size, align_corners), []
         with without_autocast(values.device):
             for axis in range(self.ndim - 1, -1, -1):
-                edges = [n + (a == axis) for a, n in enumerate(size)]
+                edges = [n + int(a == axis) for a, n in enumerate(size)]
                 positions = centred_axes(edges, dtype=values.dtype, device=values.device)
                 mapped = self._evaluate(values, positions, extents, source)
                 columns.append(mapped.diff(dim=axis + 1))

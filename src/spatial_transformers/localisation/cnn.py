@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .._types import Image, InputError, Size, Theta
 from ..grid import Transformation
-from .head import RegressionHead
-from .resize import fixed_size, resize
+from .head import RegressionHead, require_counts
+from .resize import fitted, fixed_size
 
 _KERNEL = 5
 _SMALLEST_UNPADDED = 14  # (14 - 4) / 2 - 4 leaves one pixel
@@ -37,7 +37,8 @@ class LocalisationCNN(nn.Module):
         dtype: of the parameters.
 
     Raises:
-        InputError: if `input_size` is below 2 pixels along an axis.
+        InputError: if `input_size` is below 2 pixels along an axis, for a width below 1, and for
+            images of other axes, channels or dtype.
 
     Example:
         >>> from spatial_transformers import Affine, LocalisationCNN
@@ -66,6 +67,8 @@ class LocalisationCNN(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
+        require_counts(in_channels=in_channels, filters=filters, hidden=hidden)
+        self.in_channels = in_channels
         self.input_size = fixed_size(input_size, transformation.ndim)
         if min(self.input_size) < 2:
             raise InputError(f"input_size {self.input_size} was asked for; give 2 pixels or more")
@@ -92,7 +95,8 @@ class LocalisationCNN(nn.Module):
 
     def forward(self, image: Image) -> Theta:
         """Return θ (N, P) of images (N, C, *any size)."""
-        return self.head(self.body(resize(image, self.input_size)))
+        dtype = self.head.weight.dtype
+        return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))
 
     def _pixels_left(self, padding: int) -> int:
         lost = _KERNEL - 1 - 2 * padding

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from .._types import Image, Size, Theta
 from ..grid import Transformation
-from .head import RegressionHead
-from .resize import fixed_size, resize
+from .head import RegressionHead, require_counts
+from .resize import fitted, fixed_size
 
 
 class LocalisationFCN(nn.Module):
@@ -56,6 +56,10 @@ class LocalisationFCN(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
+        require_counts(in_channels=in_channels)
+        for width in hidden:
+            require_counts(hidden=width)
+        self.in_channels = in_channels
         self.input_size = fixed_size(input_size, transformation.ndim)
         features = in_channels
         for n in self.input_size:
@@ -73,4 +77,5 @@ class LocalisationFCN(nn.Module):
 
     def forward(self, image: Image) -> Theta:
         """Return θ (N, P) of images (N, C, *any size)."""
-        return self.head(self.body(resize(image, self.input_size)))
+        dtype = self.head.weight.dtype
+        return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))

@@ -3,13 +3,15 @@
 At first the layer predicts that θ for every image.
 """
 
+from math import inf
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, without_autocast
-from .._types import InputError, Theta
+from .._types import InputError, Theta, require_tensor
 from ..grid import Transformation
 
 
@@ -31,7 +33,8 @@ class RegressionHead(nn.Module):
         dtype: of the parameters.
 
     Raises:
-        InputError: if `start` is not P finite numbers.
+        InputError: if `start` is not P finite numbers, and for a width or a perturbation out of
+            range.
 
     Example:
         >>> from spatial_transformers import Attention, RegressionHead
@@ -56,6 +59,9 @@ class RegressionHead(nn.Module):
         dtype: torch.dtype | None = None,
     ):
         super().__init__()
+        require_counts(in_features=in_features)
+        if not 0 <= perturbation < inf:
+            raise InputError(f"perturbation {perturbation!r} was given; give a number from 0 on")
         self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
         width = transformation.num_parameters
@@ -72,6 +78,7 @@ class RegressionHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "N F"]) -> Theta:
         """Return θ (N, P) of features (N, in_features)."""
+        require_tensor(features, self, "features")
         with without_autocast(features.device):
             wide = at_least_float32(features)
             return F.linear(wide, self.weight.to(wide.dtype), self.bias.to(wide.dtype))
@@ -81,13 +88,22 @@ class RegressionHead(nn.Module):
         return f"in_features={self.weight.shape[1]}, num_parameters={self.weight.shape[0]}"
 
 
+def require_counts(**counts: int) -> None:
+    """Refuse widths of layers that are no whole numbers from 1 on."""
+    for name, count in counts.items():
+        if type(count) is not int or count < 1:
+            raise InputError(f"{name}={count!r} was given; give a whole number, at least 1")
+
+
 def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
     identity = transformation.identity()
     if start is None:
         return identity
-    if start.shape != identity.shape or not start.isfinite().all():
+    require_tensor(start, transformation, "start")
+    real = start.is_floating_point() and start.shape == identity.shape
+    if not real or not start.isfinite().all():
         raise InputError(
-            f"start of shape {tuple(start.shape)} was given; give {transformation!r} a θ of "
-            f"{len(identity)} finite numbers"
+            f"start of shape {tuple(start.shape)} and {start.dtype} was given; give "
+            f"{transformation!r} a θ of {len(identity)} finite numbers, floats"
         )
     return start.detach().to(identity)

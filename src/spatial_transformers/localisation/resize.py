@@ -8,9 +8,27 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._context import at_least_float32, without_autocast
-from .._types import InputError, Size
-from ..grid.regular import as_size
+from .._context import at_least, at_least_float32, without_autocast
+from .._types import Image, InputError, Size, require_tensor
+from ..grid.regular import as_target
+
+
+def fitted(image: Image, size: tuple[int, ...], channels: int, dtype: torch.dtype) -> Tensor:
+    """Return an image in the size, and of the channels and the dtype, that a network takes.
+
+    Raises:
+        InputError: for an image of other axes, channels or dtype; autocast converts dtypes.
+
+    """
+    require_tensor(image, "a localisation network", "image")
+    resized = resize(image, size)
+    casts = image.device.type != "meta" and torch.is_autocast_enabled(image.device.type)
+    if image.shape[1] != channels or (image.dtype != dtype and not casts):
+        raise InputError(
+            f"a localisation network of {channels} channels in {dtype} was given images of "
+            f"{image.shape[1]} channels in {image.dtype}; give images, or make a network, to match"
+        )
+    return resized
 
 
 def resize(
@@ -39,7 +57,7 @@ def resize(
 def _triangle(source: int, target: int, like: Tensor) -> Float[Tensor, "source target"]:
     """Return weights of a triangle that reaches a source pixel, or if it shrinks a target pixel."""
     scale = source / target
-    width = torch.sym_max(scale, 1.0)  # `max` would fix the image's size in exported graphs
+    width = at_least(scale, 1.0)
     pixels = torch.arange(source, dtype=like.dtype, device=like.device)
     centres = (torch.arange(target, dtype=like.dtype, device=like.device) + 0.5) * scale - 0.5
     weights = (1 - (pixels[:, None] - centres).abs() / width).clamp(min=0)
@@ -50,4 +68,4 @@ def fixed_size(input_size: Size | None, ndim: int) -> tuple[int, ...]:
     """Return the size that a localisation network works at."""
     if input_size is None:
         input_size = {1: 64, 2: 32, 3: 16}[ndim]
-    return as_size(input_size, ndim)
+    return as_target(input_size, ndim)

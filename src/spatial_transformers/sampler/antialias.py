@@ -32,7 +32,7 @@ class Stretch(NamedTuple):
 
     shrinks: Tensor  # whether kernels are stretched at all: (N, *target)
     inverse: Entries  # P⁻¹, which multiplies distances in source pixels: (N, *target) each
-    reach: Tensor  # the largest sum of a row of P
+    spans: Tensor  # the sums of the rows of |P|: (ndim, N, *target)
 
 
 def spacing(grid: Tensor, source: Sequence[int], align_corners: bool) -> Tensor:
@@ -70,7 +70,7 @@ def stretch(spacing: Tensor, max_shrink: float) -> Stretch:
     largest = reduce(torch.maximum, values)
     inverse = _product(axes, _product(_inverse_roots(turned, most), _transposed(axes)))
     shrinks = largest.detach() > 1.001  # less may be rounding of coordinates
-    return Stretch(shrinks, inverse, _reach(axes, [v.detach().clamp(1.0, most) for v in values]))
+    return Stretch(shrinks, inverse, _spans(axes, [v.detach().clamp(1.0, most) for v in values]))
 
 
 def reach(max_shrink: float, ndim: int) -> float:
@@ -119,11 +119,11 @@ def _second(a: Tensor, b: Tensor, c: Tensor, most: float) -> Tensor:
     return (steps / (high - low).where(apart, 1)).where(apart, limit)
 
 
-def _reach(axes: Entries, clamped: Sequence[Tensor]) -> Tensor:
-    """Return the largest sum of a row of |P|."""
+def _spans(axes: Entries, clamped: Sequence[Tensor]) -> Tensor:
+    """Return the sums of the rows of |P|."""
     scaled = [[x * c.sqrt() for x, c in zip(row, clamped, strict=True)] for row in axes]
     rows = _product(scaled, _transposed(axes))
-    return torch.stack([torch.stack(row).abs().sum(0) for row in rows]).amax()
+    return torch.stack([torch.stack(row).abs().sum(0) for row in rows])
 
 
 def _eigenvectors(a: Entries) -> Entries:

@@ -17,6 +17,7 @@ from .._context import Context
 from .._types import InputError
 from .kernels import KERNELS, Kernel, Numbers
 from .options import Options
+from .padding import per_axis
 from .target import Operation, Target
 
 
@@ -43,9 +44,17 @@ class Spec:
         return self.kernel.name
 
     @property
+    def paddings(self) -> tuple[str, ...]:
+        """What lies outside the image along each axis, in the order of coordinates."""
+        return per_axis(self.options.padding_mode, self.ndim)
+
+    @property
     def padding_mode(self) -> str:
-        """What lies outside the image."""
-        return self.options.padding_mode
+        """The padding of all axes; where they differ a list of names, which is no padding's."""
+        if isinstance(self.options.padding_mode, str):  # quick, as every call asks for it
+            return self.options.padding_mode
+        paddings = self.paddings[::-1]
+        return paddings[0] if len({*paddings}) == 1 else " × ".join(paddings)
 
     @property
     def align_corners(self) -> bool:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import at_least_float32
-from .._types import InputError
+from .._types import InputError, shown
 
 Phi: TypeAlias = float | Sequence[float] | Tensor
 Numbers: TypeAlias = tuple[float, ...] | Tensor
@@ -88,6 +88,8 @@ class Kernel(nn.Module):
         self.count = math.ceil(2 * support)
         self.normalise = normalise
         self.phi: Numbers
+        if isinstance(phi, Tensor) and not phi.is_floating_point():
+            raise InputError(f"phi of {phi.dtype} was given for kernel {self.name!r}; give floats")
         if isinstance(phi, Tensor) and not isinstance(phi, nn.Parameter):
             self.register_buffer("phi", phi)
         else:
@@ -212,7 +214,10 @@ class Kernel(nn.Module):
 
 
 def _numbers(phi: float | Sequence[float]) -> tuple[float, ...]:
-    return tuple(map(float, phi)) if isinstance(phi, Sequence) else (float(phi),)
+    given = phi if isinstance(phi, Sequence) and not isinstance(phi, str) else (phi,)
+    if not all(isinstance(n, Real) and math.isfinite(n) for n in given):  # pyright: ignore
+        raise InputError(f"phi {shown(phi)} was given; give finite numbers, or a tensor")
+    return tuple(map(float, given))
 
 
 def _inverse_filter(kernel: Kernel) -> tuple[float, ...]:
@@ -328,7 +333,7 @@ def find_kernel(mode: str | Kernel) -> Kernel:
     """
     if isinstance(mode, Kernel):
         return mode
-    if mode not in KERNELS:
+    if not isinstance(mode, str) or mode not in KERNELS:
         raise InputError(
             f"mode {mode!r} was asked for; known modes: {', '.join(KERNELS)}, or a Kernel"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._types import InputError
 from .kernels import Kernel, find_kernel
-from .padding import PADDING_MODES
+from .padding import Padding, check_padding
 
 GRADIENTS = ("exact", "straight-through", "linearized", "multi-scale")  # see slopes.py
 MAX_SHRINK = 8.0  # the widening that `antialias=True` allows
@@ -24,7 +24,7 @@ class Options:
     """
 
     mode: str | Kernel = "bilinear"
-    padding_mode: str = "zeros"
+    padding_mode: Padding = "zeros"
     align_corners: bool = False
     antialias: bool | float = False
     gradient: str = "exact"
@@ -32,9 +32,9 @@ class Options:
 
     def __post_init__(self):
         find_kernel(self.mode)
-        if self.padding_mode not in PADDING_MODES:
-            known = ", ".join(PADDING_MODES)
-            raise InputError(f"padding_mode {self.padding_mode!r} was asked for; known: {known}")
+        if not isinstance(self.align_corners, bool):
+            raise InputError(f"align_corners {self.align_corners!r} was given; give True or False")
+        check_padding(self.padding_mode)
         if not isinstance(self.antialias, bool) and not _is_widening(self.antialias):
             raise InputError(
                 f"antialias {self.antialias!r} was given; give True, False, or how far kernels "

@@ -10,13 +10,61 @@
 `bilinear` the point itself is moved inside, as `grid_sample` does: so at the border pixels' centres
 `border` and `reflection` have slope 0. Further out `border` has slope 0 everywhere, so that it
 cannot bring back a crop that has left the image.
+
+Axes may differ, as those of a map of the globe do: `("border", "wrap")`, rows before columns.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from torch import Tensor
+
+from .._types import InputError, shown
+
+Padding: TypeAlias = str | Sequence[str]  # of all axes alike, or of each in the image's order
 
 #: The paddings that read nothing outside: the fill, or the other weights, make up for it.
 FILLING = ("zeros", "constant", "renormalise")
 PADDING_MODES = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
+
+
+def check_padding(padding_mode: Padding) -> None:
+    """Refuse unknown names, and axes that would fill what lies outside in different ways."""
+    names = _names(padding_mode)
+    if not names or not all(isinstance(name, str) and name in PADDING_MODES for name in names):
+        known = ", ".join(PADDING_MODES)
+        raise InputError(
+            f"padding_mode {shown(padding_mode)} was asked for; known: {known}, or one per axis"
+        )
+    if len({*names} & {*FILLING}) > 1:
+        raise InputError(
+            f"padding_mode {padding_mode!r} was asked for; of {', '.join(FILLING)} give one at most"
+        )
+
+
+def per_axis(padding_mode: Padding, ndim: int) -> tuple[str, ...]:
+    """Return the padding of every axis, in the order of coordinates: x first.
+
+    Raises:
+        InputError: for paddings of another number of axes.
+
+    """
+    names = _names(padding_mode) * (ndim if isinstance(padding_mode, str) else 1)
+    if len(names) != ndim:
+        raise InputError(
+            f"padding_mode {padding_mode!r} was asked for an image of {ndim} axes; give one name, "
+            f"or {ndim}, rows before columns"
+        )
+    return names[::-1]
+
+
+def fills(padding_mode: Padding) -> bool:
+    """Say whether a fill value goes with the padding."""
+    return padding_mode == "constant" or "constant" in padding_mode
+
+
+def _names(padding_mode: Padding) -> tuple[str, ...]:
+    return (padding_mode,) if isinstance(padding_mode, str) else tuple(padding_mode)
 
 
 def move_inside(x: Tensor, length: int, padding_mode: str, align_corners: bool) -> Tensor:

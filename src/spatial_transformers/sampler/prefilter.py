@@ -8,6 +8,7 @@ Source: Unser, Splines: a perfect fit for signal and image processing, 1999, sec
 interpolation"; there as recursions, which are sequential.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,37 +21,57 @@ from .padding import FILLING, move_inside
 class Coefficients(NamedTuple):
     """What a kernel weighs, and where it lies."""
 
-    values: Tensor  # (N, C, *source), each spatial axis with `margin` more pixels at either end
-    margin: int
+    values: Tensor  # (N, C, *source), each axis with as many more pixels at either end as follow
+    margins: Sequence[int]  # x first
     coverage: tuple[Tensor, ...] | None  # per axis, x first: the coefficients of an axis of ones
 
 
 def coefficients(
-    image: Tensor, kernel: Kernel, padding_mode: str, align_corners: bool
+    image: Tensor,
+    kernel: Kernel,
+    paddings: Sequence[str],
+    align_corners: bool,
+    *,
+    finite: bool,
 ) -> Coefficients:
     """Return the coefficients of (N, C, *source): the image itself for a kernel without prefilter.
 
     If the padding does not repeat the whole image, coefficients beyond its ends differ from all
-    those inside, until h has faded. The margin reaches that far.
+    those inside, until h has faded. The margin reaches that far. A pixel that is not finite makes
+    the coefficients NaN that h reaches from it; `finite` says that there is none.
     """
     if kernel.inverse_filter is None:
-        return Coefficients(image, 0, None)
+        return Coefficients(image, [0] * len(paddings), None)
+    reached = None
+    if not finite:
+        odd = ~image.isfinite()
+        image, reached = image.where(~odd, 0), odd.to(image.dtype)
     precision = torch.finfo(image.dtype).eps / 4
     taps = [h for h in kernel.inverse_filter if abs(h) > precision]
     response = image.new_tensor([*taps, 0.0])
     reach = len(taps) - 1
-    margin = reach if padding_mode in (*FILLING, "border") else 0
-    coverage = []
-    around = 0 if padding_mode in FILLING else reach + margin  # pixels outside that count
-    for axis in range(image.ndim - 1, 1, -1):
+    margins, coverage = [], []
+    for axis, padding_mode in zip(range(image.ndim - 1, 1, -1), paddings, strict=True):
         length = image.shape[axis]
+        margin = reach if padding_mode in (*FILLING, "border") else 0
+        around = 0 if padding_mode in FILLING else reach + margin  # pixels outside that count
         read = torch.arange(-around, length + around, device=image.device)
         if around:
             moved = move_inside(read.to(image.dtype), length, padding_mode, align_corners)
             image = image.index_select(axis, moved.long())
+            reached = None if reached is None else reached.index_select(axis, moved.long())
         written = torch.arange(-margin, length + margin, device=image.device)
         apart = (written[:, None] - read).abs().clamp(max=reach + 1)
         matrix = response[apart]  # (written, read)
-        image = (image.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+        image = _filtered(image, axis, matrix)
+        if reached is not None:
+            reached = _filtered(reached, axis, (matrix != 0).to(matrix))
+        margins.append(margin)
         coverage.append(matrix.sum(1))
-    return Coefficients(image, margin, tuple(coverage))
+    if reached is not None:
+        image = image.where(reached == 0, torch.nan)
+    return Coefficients(image, margins, tuple(coverage))
+
+
+def _filtered(image: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    return (image.movedim(axis, -1) @ matrix.T).movedim(-1, axis)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._context import Context, at_least_float32, context, without_autocast
+from .._context import Context, at_least_float32, context, is_traced, without_autocast
 from .._types import (
     Grid,
     Image,
@@ -17,14 +17,16 @@ from .._types import (
     Warped,
     require_same_batch,
     require_same_device,
+    require_tensor,
 )
 from ..grid import Transformation
-from ..grid.regular import as_size
+from ..grid.regular import as_target
 from . import dispatch
 from .backends import BACKENDS
 from .fill import Fill, as_fill, check_fill
 from .kernels import Kernel
 from .options import Options, remembered
+from .padding import Padding
 from .slopes import with_slopes
 from .target import Given, Mapped, Target, check_dimensions, check_image
 
@@ -60,7 +62,7 @@ class Sampler(nn.Module):
         self,
         mode: str | Kernel = "bilinear",
         *,
-        padding_mode: str = "zeros",
+        padding_mode: Padding = "zeros",
         fill_value: Fill | None = None,
         align_corners: bool = False,
         antialias: bool | float = False,
@@ -92,11 +94,12 @@ class Sampler(nn.Module):
         """
         options, fill_value = self.options, self.fill_value
         if changes:
-            padding_mode = changes.get("padding_mode", options.padding_mode)
-            kept = fill_value if padding_mode == options.padding_mode else None
-            fill_value = changes.pop("fill_value", kept)
-            check_fill(fill_value, padding_mode)
+            given = "fill_value" in changes
+            fill_value = changes.pop("fill_value", None)
             options = options.changed(**changes)
+            if not given and options.padding_mode == self.options.padding_mode:
+                fill_value = self.fill_value
+            check_fill(fill_value, options.padding_mode)
         target = _mapped(image, theta, transformation, size, options)
         return _run(options, image, target, fill_value)
 
@@ -116,7 +119,7 @@ def sample(
     grid: Grid,
     *,
     mode: str | Kernel = "bilinear",
-    padding_mode: str = "zeros",
+    padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
@@ -144,6 +147,8 @@ def sample(
             `reflection` (b a a b c d d c; with `align_corners` c b a b c d c b),
             `wrap` (c d a b c d a b), or `renormalise` (no pixel: the weights inside are scaled to
             sum to 1, and the result is 0 where they are less than a thousandth of all).
+            Axes may differ: `("border", "wrap")`, in the order of the image's axes, continues a
+            panorama around; of `zeros`, `constant` and `renormalise` one at most.
         fill_value: a number or one per channel, or a tensor, which gets a gradient; only with
             `constant`.
         align_corners: whether ±1 are the centres of the border pixels instead of their edges.
@@ -190,7 +195,7 @@ def warp(
     *,
     size: Size | None = None,
     mode: str | Kernel = "bilinear",
-    padding_mode: str = "zeros",
+    padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
@@ -279,19 +284,24 @@ def explain(
         target: Target = _given(image, coordinates, asked)
     else:
         target = _mapped(image, coordinates, transformation, size, asked)
-    spec = dispatch.Spec(target.operation, *_facts(image, context()), options=asked)
+    spec = dispatch.Spec(target.operation, *_facts(image, context(image)), options=asked)
     return dispatch.report(spec, asked.backend, BACKENDS)
 
 
 def _options(mode: str | Kernel, *others: Any) -> Options:
     """Return the options of a call, made once for all calls that are alike."""
-    make = remembered if isinstance(mode, str) and context() == "eager" else Options
-    return make(mode, *others)
+    if isinstance(mode, str) and context() == "eager":
+        try:
+            return remembered(mode, *others)
+        except TypeError:  # of what cannot be hashed, and is therefore no option
+            pass
+    return Options(mode, *others)
 
 
 def _given(image: Tensor, grid: Tensor, options: Options) -> Given:
     """Check an image and a grid, and return the target."""
     check_image(image)
+    require_tensor(grid, "sampling", "grid")
     ndim = image.ndim - 2
     wrong = grid.ndim != image.ndim or grid.shape[-1] != ndim or not grid.is_floating_point()
     if wrong or any(n == 0 for n in grid.shape[1:]):
@@ -315,7 +325,7 @@ def _mapped(
     """Check an image, θ and a size, and return the target."""
     check_dimensions(image, transformation)
     values = transformation.values(theta)
-    target = as_size(image.shape[2:] if size is None else size, transformation.ndim)
+    target = tuple(image.shape[2:]) if size is None else as_target(size, transformation.ndim)
     require_same_batch(image, values, "sampling an image by theta")
     require_same_device(image, values, "theta")
     return Mapped(values, transformation, target, options.align_corners)
@@ -323,14 +333,23 @@ def _mapped(
 
 def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | None) -> Tensor:
     """Run a call whose parts are checked, on the backend that is selected for it."""
-    fill, surrounding = as_fill(fill_value, image), context()
+    fill, surrounding = as_fill(fill_value, image), context(image)
     spec, backend = _resolve(options, image, target, surrounding)
+    if surrounding == "export":
+        image = _kept_apart(image, target)
     phi = spec.kernel.check_phi(max(image.shape[0], target.batch), spec.ndim)
     with without_autocast(image.device):
         if options.gradient == "exact" or surrounding == "export" or not image.is_floating_point():
             return _formatted(backend.run(spec, image, target, fill, phi), image, surrounding)
         values = backend.run(spec, image, target.detached(), fill, phi)
         return _formatted(with_slopes(spec, values, image, target, fill), image, surrounding)
+
+
+def _kept_apart(image: Tensor, target: Target) -> Tensor:
+    """Give each of many maps an image to itself where a trace would keep that there is one only."""
+    if is_traced() and image.shape[0] == 1 and target.batch != 1:
+        return image.expand(target.batch, *image.shape[1:])
+    return image
 
 
 def _facts(image: Tensor, surrounding: Context) -> tuple[Any, ...]:

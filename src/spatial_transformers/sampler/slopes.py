@@ -49,6 +49,7 @@ def with_slopes(
         slopes = _of_cell(spec, image, fixed, fill)
     for axis, slope in enumerate(slopes):
         moved = (pixels - fixed)[..., axis].where(finite[..., 0], 0)  # 0, with a gradient of 1
+        slope = slope.where(slope.isfinite(), 0)  # of pixels, or a fill, that are not
         values = values + (slope * moved[:, None]).to(values.dtype)
     return values
 

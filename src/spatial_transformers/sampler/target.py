@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
-from .._types import InputError
-from ..grid import Transformation
+from .._types import InputError, require_tensor
+from ..grid import Linear, Transformation
 from ..grid.regular import Frame, normalised_frame, pixel_frame, unnormalise
 from .antialias import spacing
 
@@ -63,7 +64,8 @@ class Given(Target):
 
     def pixels(self, source: Sequence[int]) -> Tensor:
         """Return the coordinates in pixels."""
-        return unnormalise(self.coordinates, source, self.align_corners)
+        pixels = unnormalise(self.coordinates, source, self.align_corners)
+        return saturated(pixels, self.coordinates.isfinite())
 
     def spacing(self, source: Sequence[int]) -> Tensor:
         """Return differences between neighbours."""
@@ -95,7 +97,11 @@ class Mapped(Target):
 
     def pixels(self, source: Sequence[int]) -> Tensor:
         """Return T_θ(G) in pixels, without a detour over [-1, 1]."""
-        return self._on_lattice(pixel_frame(source, self.align_corners))
+        pixels = self._on_lattice(pixel_frame(source, self.align_corners))
+        numbers, transformation = self.values, self.transformation
+        if isinstance(transformation, Linear):
+            numbers = transformation._matrix(numbers)
+        return saturated(pixels, finite_maps(numbers, transformation.ndim))
 
     def spacing(self, source: Sequence[int]) -> Tensor:
         """Return how far apart the two edges of a target pixel are mapped."""
@@ -110,12 +116,36 @@ class Mapped(Target):
         return self.transformation._on_lattice(self.values, self.size, self.align_corners, source)
 
 
+def saturated(pixels: Tensor, finite: Tensor) -> Tensor:
+    """Return the largest number, without a gradient, where `finite` numbers give infinite pixels.
+
+    So what is finite stays so: padding decides what is read there.
+    """
+    largest = torch.finfo(pixels.dtype).max
+    overflows = pixels.isinf() & finite
+    return pixels.where(~overflows, pixels.detach().clamp(-largest, largest))
+
+
+def finite_maps(numbers: Tensor, ndim: int) -> Tensor:
+    """Return which maps' numbers (N, ...) are all finite, to go with points (N, *target, ndim)."""
+    return numbers.flatten(1).isfinite().all(1).reshape(-1, *[1] * (ndim + 1))
+
+
 def check_image(image: Tensor) -> None:
-    """Refuse an image of no pixels."""
+    """Refuse what is no tensor, an image of no pixels, and one that PyTorch cannot compute with."""
+    require_tensor(image, "sampling", "image")
+    _check_pixels(image)
+
+
+def _check_pixels(image: Tensor) -> None:
     if image.ndim < 3 or any(n == 0 for n in image.shape[2:]):
         raise InputError(
             f"an image of shape {tuple(image.shape)} was given; give (N, C, *spatial) with at "
             "least one pixel along every spatial axis"
+        )
+    if image.dtype.itemsize == 1 and image.dtype.is_floating_point:
+        raise InputError(
+            f"an image of {image.dtype} was given; give float16, bfloat16, float32 or float64"
         )
 
 
@@ -123,10 +153,11 @@ def check_dimensions(image: Tensor, transformation: Transformation) -> None:
     """Refuse an image of other dimensions than the transformation's, or of no pixels."""
     if not isinstance(transformation, Transformation):
         raise InputError(f"{transformation!r} was given as a transformation; give one as Affine()")
+    require_tensor(image, transformation, "image")
     if image.ndim != transformation.ndim + 2:
         axes = {1: "W", 2: "H, W", 3: "D, H, W"}[transformation.ndim]
         raise InputError(
             f"{transformation} was asked to warp an image of shape {tuple(image.shape)}; "
             f"give (N, C, {axes})"
         )
-    check_image(image)
+    _check_pixels(image)

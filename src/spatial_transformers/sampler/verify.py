@@ -223,8 +223,9 @@ def _inputs(case: Case) -> Inputs:
     if spec.operation == "sample":
         coordinates = Affine(spec.ndim).grid(coordinates, target, align_corners=spec.align_corners)
     wide = torch.promote_types(spec.dtype, torch.float32)
-    # a reflection of 1e30 has no digits left, so that reflections get infinity in its place
-    far = (torch.finfo(wide).max, torch.inf if spec.padding_mode == "reflection" else 1e30)
+    largest = torch.finfo(wide).max
+    # far reflections have no digits left, so that infinity takes their place
+    far = (torch.inf, -torch.inf) if spec.padding_mode == "reflection" else (largest, 1e30)
     numbers = {"outside": far, "not finite": (torch.nan, -torch.inf)}.get(case.situation, ())
     # the last row of the batch stays as drawn
     for row, number in zip(coordinates, numbers, strict=False):
@@ -260,7 +261,7 @@ def _theta(case: Case, generator: Generator) -> Tensor:
         theta = affine.identity().double().repeat(_BATCH, 1)
         if case.situation == "kinks":  # the identity, mirrors, and shifts by half pixels
             steps = torch.randint(-4, 5, (_BATCH - 1, affine.ndim), generator=generator)
-            matrix = theta[1:].unflatten(1, (affine.ndim, affine.ndim + 1))
+            matrix = torch.unflatten(theta[1:], 1, (affine.ndim, affine.ndim + 1))
             matrix *= torch.where(steps < 0, -1, 1)[..., None]
             matrix[..., -1] = steps / 2 / extents
         return theta

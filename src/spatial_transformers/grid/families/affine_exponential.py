@@ -69,7 +69,7 @@ class AffineExponential(Homogeneous):
 
     def _matrix(self, values: Tensor) -> Matrix:
         """Return exp A."""
-        generator = values.unflatten(-1, (self.ndim, self.ndim + 1))
+        generator = torch.unflatten(values, -1, (self.ndim, self.ndim + 1))
         last = torch.zeros_like(generator[:, :1])
         usable = (generator.abs() <= _LARGEST).all((1, 2))[:, None, None]
         # zeros go in and NaN comes out: an infinite exponential would make gradients NaN

@@ -24,6 +24,8 @@ from ..._types import InputError, Size, Theta
 from ..describe import displacement_parts
 from ..flow import Flow
 
+_MOST_STEPS = 10_000
+
 
 class CPAB(Flow):
     """T_θ is the flow over a unit of time of a continuous piecewise-affine velocity, without folds.
@@ -91,8 +93,8 @@ class CPAB(Flow):
                 f"CPAB({cells!r}, ndim={self.ndim}) was asked for; give the cells per axis, "
                 f"{order}, at least 1 each"
             )
-        if type(steps) is not int or steps < 1:
-            raise InputError(f"CPAB(steps={steps!r}): give the number of steps, at least 1")
+        if type(steps) is not int or not 1 <= steps <= _MOST_STEPS:
+            raise InputError(f"CPAB(steps={steps!r}): give the number of steps, 1 to {_MOST_STEPS}")
         self.zero_boundary, self.steps = zero_boundary, steps
         vertices = [self._free_vertices(a) for a in range(self.ndim)]
         self._lattices = [[len(axis) for axis in axes] for axes in vertices]  # per component
@@ -163,7 +165,7 @@ class CPAB(Flow):
                 ends = [0, 0] * a + [
                     int(self.zero_boundary)
                 ] * 2  # x, the last axis, is pad's first
-                component = torch.nn.functional.pad(part.unflatten(1, lattice), ends)
+                component = torch.nn.functional.pad(torch.unflatten(part, 1, lattice), ends)
             components.append(component)
         return torch.stack(components, 1)
 
@@ -173,7 +175,7 @@ class CPAB(Flow):
         A piece is the velocity at the cell's first vertex, then the slopes along x, y, z. The S
         simplices are in the order in which `_at` numbers them.
         """
-        lattice = velocities.unflatten(2, [n + 1 for n in self.cells])
+        lattice = torch.unflatten(velocities, 2, [n + 1 for n in self.cells])
         simplices = []
         for order in self._orders:
             corner = [0] * self.ndim
@@ -204,7 +206,7 @@ class CPAB(Flow):
         for i, (a, b) in enumerate(pairs):
             index = index + 2**i * (f[:, a] >= f[:, b])
         found = pieces.gather(2, index[:, None].expand(-1, pieces.shape[1], -1))
-        first, *slopes = found.unflatten(1, (self.ndim + 1, self.ndim)).unbind(1)
+        first, *slopes = torch.unflatten(found, 1, (self.ndim + 1, self.ndim)).unbind(1)
         for a, slope in enumerate(slopes):
             first = first + f[:, a : a + 1] * slope
         return first

@@ -169,7 +169,7 @@ class PiecewiseAffine(Deformation):
 
     def _moves(self, values: Tensor) -> Tensor:
         """Return the displacement of every point (N, V, 2)."""
-        moves = values.unflatten(1, (-1, 2))
+        moves = torch.unflatten(values, 1, (-1, 2))
         return moves - self.points.to(moves) if self.parameters_are == "positions" else moves
 
     def _preimage(self, values: Tensor, moved: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,7 +182,9 @@ class PiecewiseAffine(Deformation):
             triangles = torch.arange(len(self.mesh.triangles), device=values.device)
             asked = points[:, None].expand(-1, len(triangles), -1, -1)  # (N, T, K, 2)
             proposed, weights = self._back(moved, asked, triangles[None, :, None])
-            mapped = self._map(values, proposed.flatten(1, 2)).unflatten(1, proposed.shape[1:3])
+            mapped = torch.unflatten(
+                self._map(values, proposed.flatten(1, 2)), 1, proposed.shape[1:3]
+            )
             holds = (mapped - points[:, None]).abs().amax(-1) <= _FOUND
             depth = torch.stack(weights).amin(0).where(holds, -torch.inf)
             return depth.argmax(1), holds.any(1)

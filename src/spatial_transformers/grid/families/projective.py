@@ -62,7 +62,7 @@ class Projective(Homogeneous):
     def _matrix(self, values: Tensor) -> Matrix:
         """Return θ as a square matrix whose last entry is 1."""
         full = torch.cat((values, torch.ones_like(values[:, :1])), 1)
-        return full.unflatten(-1, (self.ndim + 1, self.ndim + 1))
+        return torch.unflatten(full, -1, (self.ndim + 1, self.ndim + 1))
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return the parts of the affine rows (see `affine_parts`), and the perspective.

@@ -96,7 +96,7 @@ class Structured(Linear):
 
     def _matrix(self, values: Tensor) -> Matrix:
         """Return M_θ, target to source: (N, ndim, ndim + 1 + K), a row more with `perspective`."""
-        return values.unflatten(-1, self._shape)
+        return torch.unflatten(values, -1, self._shape)
 
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return the parts of the affine rows, the perspective and the weight of the functions.

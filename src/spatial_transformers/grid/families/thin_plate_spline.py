@@ -157,15 +157,15 @@ class ThinPlateSpline(Linear):
         shared = all(x.shape[0] == 1 and not x.requires_grad for x in coordinates)
         if shared:
             rows = times_basis(weights.flatten(0, 1), self._rows, coordinates)
-            displacement = rows.unflatten(0, weights.shape[:2])
+            displacement = torch.unflatten(rows, 0, weights.shape[:2])
         else:  # every image has its own points, or derivatives to the points are asked for
             basis = self._rows(coordinates)  # (1 or N, rows, ...)
-            displacement = (weights @ basis.flatten(2)).unflatten(2, basis.shape[2:])
+            displacement = torch.unflatten(weights @ basis.flatten(2), 2, basis.shape[2:])
         return displacement.movedim(1, -1)
 
     def _moves(self, values: Tensor) -> Tensor:
         """Return the displacement of every point (N, K, ndim)."""
-        moves = values.unflatten(1, self.points.shape)
+        moves = torch.unflatten(values, 1, self.points.shape)
         return moves - self._constants["points"].to(moves) if self._are_positions else moves
 
     def _weights(self, values: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from ..numerics.spline import (
 from ..regular import as_size
 
 _SAMPLES = 6  # of the displacement per cell of a cubic velocity
+_MOST_STEPS = 30  # more doublings begin with steps below rounding
 # nodes per axis, by degree and `zero_boundary`
 _FEWEST = {(3, True): 1, (3, False): 4, (1, True): 1, (1, False): 2}
 
@@ -99,8 +100,10 @@ class VelocityField(Flow, Lattice):
     ):
         if degree not in (1, 3):
             raise InputError(f"VelocityField(degree={degree!r}): give 3 or 1")
-        if type(steps) is not int or steps < 0:
-            raise InputError(f"VelocityField(steps={steps!r}): give the number of doublings, or 0")
+        if type(steps) is not int or not 0 <= steps <= _MOST_STEPS:
+            raise InputError(
+                f"VelocityField(steps={steps!r}): give the number of doublings, 0 to {_MOST_STEPS}"
+            )
         super().__init__(lattice, ndim, _FEWEST[degree, zero_boundary])
         self.degree: Degree = degree
         self.zero_boundary, self.steps = zero_boundary, steps

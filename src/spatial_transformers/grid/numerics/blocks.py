@@ -39,7 +39,7 @@ def times_transpose(values: Tensor, basis: Basis, coordinates: Coordinates) -> T
 
 def _in_blocks(tensor: Tensor) -> bool:
     """Say whether to loop in Python: not while tracing, nor under either `vmap` of torch."""
-    if context() != "eager":
+    if context(tensor) != "eager":
         return False
     return not torch._C._functorch.is_legacy_batchedtensor(tensor)  # pyright: ignore
 

@@ -48,7 +48,7 @@ def adjugate(matrix: Float[Tensor, "*N k k"]) -> tuple[Tensor, Tensor]:
         return torch.ones_like(matrix), matrix[..., 0, 0]
     if k == 2:
         (a, b), (c, d) = (row.unbind(-1) for row in matrix.unbind(-2))
-        return torch.stack((d, -b, -c, a), -1).unflatten(-1, (2, 2)), a * d - b * c
+        return torch.unflatten(torch.stack((d, -b, -c, a), -1), -1, (2, 2)), a * d - b * c
     rows = matrix.unbind(-2)
     if k == 3:
         x, y, z = rows

@@ -27,7 +27,7 @@ def rotation_matrix(angles: Float[Tensor, "N A"]) -> Float[Tensor, "N ndim ndim"
     """
     if angles.shape[1] == 1:
         a = angles[:, 0]
-        return torch.stack((a.cos(), -a.sin(), a.sin(), a.cos()), -1).unflatten(-1, (2, 2))
+        return torch.unflatten(torch.stack((a.cos(), -a.sin(), a.sin(), a.cos()), -1), -1, (2, 2))
     angles = angles.where(angles.isfinite(), torch.nan)
     x, y, z = angles.clamp(-_LARGEST, _LARGEST).unbind(-1)  # squares are finite, in float32 too
     squared = x * x + y * y + z * z
@@ -37,7 +37,7 @@ def rotation_matrix(angles: Float[Tensor, "N A"]) -> Float[Tensor, "N ndim ndim"
         *(second * x * y + first * z, 1 - second * (x * x + z * z), second * y * z - first * x),
         *(second * x * z - first * y, second * y * z + first * x, 1 - second * (x * x + y * y)),
     ]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return torch.unflatten(torch.stack(rows, -1), -1, (3, 3))
 
 
 def rotation_angles(matrix: Float[Tensor, "N ndim ndim"]) -> Float[Tensor, "N A"]:

@@ -87,7 +87,7 @@ def evaluate(coefficients: Tensor, axes: Sequence[Axis], coordinates: Sequence[T
         return _on_lattice(coefficients, axes, [x.flatten() for x in coordinates])
     coordinates = torch.broadcast_tensors(*coordinates)
     values = _at_points(coefficients, axes, [x.flatten(1) for x in coordinates])
-    return values.unflatten(2, coordinates[0].shape[1:])
+    return torch.unflatten(values, 2, coordinates[0].shape[1:])
 
 
 def interpolation(cells: int) -> Tensor:
@@ -162,7 +162,7 @@ def _at_points(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tenso
 
     def in_plane(offset: int) -> Tensor:
         places = (index + offset).flatten(1)[:, None].expand(-1, flat.shape[1], -1)
-        nodes = flat.gather(2, places).unflatten(2, index.shape[1:])  # (N, C, y, x, K)
+        nodes = torch.unflatten(flat.gather(2, places), 2, index.shape[1:])  # (N, C, y, x, K)
         rows = (nodes * torch.stack(across, 1)[:, None, None]).sum(-2)
         return (rows * torch.stack(down, 1)[:, None]).sum(-2)
 

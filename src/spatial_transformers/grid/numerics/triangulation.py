@@ -12,6 +12,8 @@ from ..._types import InputError
 from .constants import Constants
 
 _FLAT = 1e-6  # the smallest height of a triangle, as a share of its longest edge
+_MOST = 5_000  # triangles: every point is compared with all of them
+_BOXES = 256  # compared with all others in one operation
 _AT_ONCE = 8  # triangles compared with all points in one operation
 _TOUCH = 1e-6  # how far triangles may overlap by rounding, in barycentric coordinates
 
@@ -26,7 +28,7 @@ class Triangulation(nn.Module):
 
     Raises:
         InputError: naming a triangle with indices out of range or without area, triangles that
-            overlap, a point on another triangle, or a point of no triangle.
+            overlap, a point on another triangle, a point of no triangle, or too many triangles.
 
     """
 
@@ -49,6 +51,7 @@ class Triangulation(nn.Module):
     def _build(self, points: Tensor, triangles: Tensor) -> None:
         with torch.device("cpu"):
             points, triangles = points.detach().cpu().double(), triangles.detach().cpu().long()
+            _check_count(triangles, self.asked)
             _check_indices(len(points), triangles, self.asked)
             _check_areas(points, triangles, self.asked)
             corners = F.pad(points, (0, 1), value=1.0)[triangles]  # (T, 3, 3)
@@ -182,6 +185,14 @@ def _heights(points: Tensor, triangles: Tensor) -> Tensor:
     return twice_area / longest.where(longest > 0, 1)
 
 
+def _check_count(triangles: Tensor, asked: str) -> None:
+    if len(triangles) > _MOST:
+        raise InputError(
+            f"{asked} was asked for with {len(triangles)} triangles; give at most {_MOST}, or take "
+            "Displacement, whose lattice may be as fine as the image"
+        )
+
+
 def _check_indices(count: int, triangles: Tensor, asked: str) -> None:
     wrong = ((triangles < 0) | (triangles >= count)).any(1)
     if wrong.any():
@@ -209,26 +220,56 @@ def _check_mesh(points: Tensor, triangles: Tensor, barycentric: Tensor, asked: s
         raise InputError(
             f"{asked}: point {int((~used).nonzero()[0])} belongs to no triangle; leave it out"
         )
-    apart = []
-    for t, rows in enumerate(barycentric):
-        coordinates = rows[:, :2] @ points.T + rows[:, 2:]  # (3, V)
-        on = (coordinates >= -_TOUCH).all(0)
-        on[triangles[t]] = False
-        if on.any():
-            raise InputError(
-                f"{asked}: point {int(on.nonzero()[0])} lies on triangle {t}, "
-                f"{triangles[t].tolist()}, but is none of its three; split that triangle"
-            )
-        # an edge of t with all of another triangle beyond it keeps the two apart
-        apart.append((coordinates[:, triangles] <= _TOUCH).all(-1).any(0))
-    separated = torch.stack(apart)
-    overlap = ~(separated | separated.T | torch.eye(len(triangles), dtype=torch.bool))
-    if overlap.any():
-        s, t = overlap.nonzero()[0].tolist()
+    corners = points[triangles]  # (T, 3, 2)
+    low, high = corners.amin(1), corners.amax(1)
+    margin = 3 * _TOUCH * (high - low)
+    boxes = low - margin, high + margin
+    p, t = _meeting(points, points, *boxes)
+    on = (_barycentric(barycentric[t], points[p, None]) >= -_TOUCH).all((1, 2))
+    on &= (triangles[t] != p[:, None]).all(1)
+    if on.any():
+        k = int(on.nonzero()[0])
         raise InputError(
-            f"{asked}: triangles {s} and {t}, {triangles[s].tolist()} and {triangles[t].tolist()}, "
-            "overlap; give triangles that share at most an edge"
+            f"{asked}: point {int(p[k])} lies on triangle {int(t[k])}, {triangles[t[k]].tolist()}, "
+            "but is none of its three; split that triangle"
         )
+    _check_apart(triangles, corners, barycentric, _meeting(*boxes, *boxes), asked)
+
+
+def _check_apart(
+    triangles: Tensor,
+    corners: Tensor,
+    barycentric: Tensor,
+    pairs: tuple[Tensor, Tensor],
+    asked: str,
+) -> None:
+    """Refuse triangles of which a pair, given by indices (K,) each, overlaps."""
+    s, t = (index[pairs[0] < pairs[1]] for index in pairs)
+    # an edge of one with all of the other beyond it keeps the two apart
+    apart = (_barycentric(barycentric[s], corners[t]) <= _TOUCH).all(1).any(1)
+    apart |= (_barycentric(barycentric[t], corners[s]) <= _TOUCH).all(1).any(1)
+    if not apart.all():
+        k = int((~apart).nonzero()[0])
+        raise InputError(
+            f"{asked}: triangles {int(s[k])} and {int(t[k])}, {triangles[s[k]].tolist()} and "
+            f"{triangles[t[k]].tolist()}, overlap; give triangles that share at most an edge"
+        )
+
+
+def _meeting(low: Tensor, high: Tensor, lows: Tensor, highs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pairs of boxes that meet, each (K,): of those first given, and of the others."""
+    pairs = []
+    for start in range(0, len(low), _BOXES):
+        some = slice(start, start + _BOXES)
+        meet = (low[some, None] <= highs) & (high[some, None] >= lows)  # (boxes, others, 2)
+        pairs.append(meet.all(-1).nonzero() + torch.tensor([start, 0]))
+    first, second = torch.cat(pairs).unbind(1)
+    return first, second
+
+
+def _barycentric(rows: Tensor, points: Tensor) -> Tensor:
+    """Return the coordinates (K, P, 3) of points (K, P, 2) in triangles (K, 3, 3)."""
+    return points @ rows[:, :, :2].mT + rows[:, None, :, 2]
 
 
 def _outline(points: Tensor, triangles: Tensor) -> dict[str, Tensor]:

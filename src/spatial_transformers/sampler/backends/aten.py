@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..._types import require_same_batch
-from ...grid.regular import unnormalise
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
+from ..fill import filled_share
 from ..kernels import Numbers
 from ..padding import FILLING, move_inside
 from ..target import Given, Target
@@ -26,6 +26,7 @@ from .reference import sample_pixels
 # the numbers of torch.ops.aten.grid_sampler_*d
 _MODES = {"bilinear": 0, "nearest": 1, "bicubic": 2}
 _PADDINGS = {"zeros": 0, "constant": 0, "border": 1, "reflection": 2}
+_FOLDED = 2.0**30  # grid_sample folds no further coordinates, which have no digits left
 _FAR = 8.0  # a coordinate, ±1 being the edges, that no image's border pixels reach
 
 
@@ -79,9 +80,11 @@ class Aten(Backend):
         if spec.padding_mode in FILLING and not spec.align_corners:
             return _filled(spec, image, _far_if_not_near(grid), fill)
         # Otherwise no place is far away: with `align_corners` a lone pixel reaches everywhere.
-        finite = unnormalise(grid, image.shape[2:], spec.align_corners).isfinite().all(-1)
+        finite = grid.isfinite().all(-1)
         grid = grid.where(finite[..., None], 0)
-        if spec.padding_mode != "reflection":  # runtimes of exported graphs overflow further out
+        if spec.padding_mode == "reflection":
+            grid = grid.where(grid.abs() < _FOLDED, 0)
+        else:  # runtimes of exported graphs overflow further out
             grid = grid.clamp(-(2.0**20), 2.0**20)  # where nothing changes any more
         sampled = _filled(spec, image, grid, fill)
         outside = 0 if fill is None else fill.reshape(1, -1, *[1] * spec.ndim)
@@ -125,15 +128,15 @@ def _filled(
     source, grid = (t.expand(batch, *t.shape[1:]) for t in (source, grid))
     sampled = _grid_sample(spec, source, grid)
     if fill is not None:
-        uncovered = 1 - sampled[:, -1:]
-        rounding = (uncovered != 0) & (uncovered.abs() < 8 * torch.finfo(work).eps)
-        uncovered = uncovered.where(~rounding, 0)  # else a large fill would show inside the image
-        sampled = sampled[:, :-1] + uncovered * fill.reshape(1, -1, *[1] * spec.ndim)
+        outside = fill.to(work).reshape(1, -1, *[1] * spec.ndim)
+        sampled = sampled[:, :-1] + filled_share(outside, 1 - sampled[:, -1:])
     return sampled.to(image.dtype)
 
 
 def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
     options = _MODES[spec.mode], _PADDINGS[spec.padding_mode], spec.align_corners
+    if spec.context == "export":  # converters know it by this name
+        return torch.grid_sampler(image, grid, *options)
     dimensional = f"grid_sampler_{spec.ndim}d"
     forward = getattr(torch.ops.aten, dimensional)
     backward = getattr(torch.ops.aten, f"{dimensional}_backward")
@@ -141,7 +144,7 @@ def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
         return forward(image, grid, *options)
 
     def reference(image: Tensor, grid: Tensor) -> Tensor:
-        pixels = unnormalise(grid, image.shape[2:], spec.align_corners)
+        pixels = Given(grid, spec.align_corners).pixels(image.shape[2:])
         return sample_pixels(spec, image, pixels, None, spec.kernel.phi)
 
     operator = Operator(

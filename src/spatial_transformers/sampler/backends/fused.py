@@ -14,16 +14,18 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ..._context import Context
 from ..._types import require_same_batch
 from ...grid import Transformation
 from ...grid.linear import Linear, apply_matrix
-from ...grid.regular import centred_axes, half_extents, pixel_frame, unnormalise
+from ...grid.regular import centred_axes, half_extents, pixel_frame
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers
-from ..target import Mapped, Target
+from ..padding import PADDING_MODES
+from ..target import Given, Mapped, Target, finite_maps, saturated
 from .reference import sample_pixels
 
 Form = Literal["matrix", "perspective", "normalised", "pixels"]
@@ -123,6 +125,8 @@ class Fused(Backend):
             reasons.append("it takes floating images only")
         if not spec.named or spec.mode not in TAPS:
             reasons.append(f"its modes are {', '.join(TAPS)}")
+        if spec.padding_mode not in PADDING_MODES:
+            reasons.append("it pads all axes alike")
         if spec.max_shrink is not None:
             reasons.append("it does not antialias")
         if spec.context == "transform":
@@ -189,7 +193,16 @@ class Fused(Backend):
             reference=reference,
         )
         values = run(operator, image, coordinates, functions, fill)
-        return values if values.dtype == dtype else values.to(dtype)
+        values = values if values.dtype == dtype else values.to(dtype)
+        if has_torch_function_variadic(image, coordinates):
+            return handle_torch_function(_of, (image, coordinates), values, image, coordinates)
+        return values
+
+
+def _of(values: Tensor, *inputs: Tensor) -> Tensor:
+    """Return values that were computed of inputs, whose subclasses say what becomes of them."""
+    del inputs
+    return values
 
 
 def _backward(
@@ -263,14 +276,15 @@ def _pixels(
     if plan.form == "pixels":
         return coordinates
     if plan.form == "normalised":
-        return unnormalise(coordinates, source, plan.align_corners)
-    return apply_matrix(
+        return Given(coordinates, plan.align_corners).pixels(source)
+    pixels = apply_matrix(
         coordinates,
         centred_axes(plan.size, dtype=coordinates.dtype, device=coordinates.device),
         half_extents(plan.size, plan.align_corners),
         pixel_frame(source, plan.align_corners),
         () if functions is None else functions.unbind(0),
     )
+    return saturated(pixels, finite_maps(coordinates, len(source)))
 
 
 def regular(image: Tensor) -> tuple[Tensor, torch.memory_format]:

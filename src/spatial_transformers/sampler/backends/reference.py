@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..antialias import reach, stretch
 from ..dispatch import Backend, Spec
+from ..fill import filled_share
 from ..kernels import Entry, Kernel, Numbers
 from ..padding import FILLING, move_inside
 from ..prefilter import coefficients
@@ -27,6 +28,8 @@ from ..target import Target
 _Result = TypeVar("_Result")
 
 _PORTION = 1 << 19  # values that antialiasing reads at once
+#: Dtypes that PyTorch cannot gather, and those of the same size that are gathered in their place.
+_GATHERED = {torch.uint16: torch.int16, torch.uint32: torch.int32, torch.uint64: torch.int64}
 
 
 class Reference(Backend):
@@ -56,8 +59,9 @@ class _Field(NamedTuple):
 
     spec: Spec
     flat: Tensor  # pixels or coefficients, (N, C, source)
+    finite: bool  # whether all of them are known to be finite
     lengths: tuple[int, ...]  # (W, H[, D]), in the order of coordinates
-    margin: int
+    margins: Sequence[int]
     coverage: tuple[Tensor, ...] | None
     phi: Numbers
 
@@ -102,8 +106,10 @@ def sample_pixels(
     inside, target = finite.flatten(1)[:, None], finite.shape[1:]
     outside = image.new_zeros(1, 1, 1) if fill is None else fill.reshape(1, -1, 1)
     if not image.is_floating_point():  # `nearest`, whose weights are 1
-        sampled = _picked(_field(spec, image, ()), pixels.unbind(-1), outside)
-        return sampled.where(inside, outside).unflatten(2, target)
+        stored = _GATHERED.get(image.dtype, image.dtype)
+        outside = _viewed(outside.to(image.dtype), stored)
+        sampled = _picked(_field(spec, _viewed(image, stored), ()), pixels.unbind(-1), outside)
+        return _viewed(torch.unflatten(sampled.where(inside, outside), 2, target), image.dtype)
     work = torch.promote_types(image.dtype, pixels.dtype)
     pixels, outside = pixels.to(work), outside.to(work)
     field = _field(spec, image.to(work), phi.to(work) if isinstance(phi, Tensor) else phi)
@@ -111,21 +117,22 @@ def sample_pixels(
     if steps is not None:
         steps = steps.where(finite[..., None, None], 0).flatten(1, -3).to(work)
         sampled = _antialiased(field, pixels.unbind(-1), steps, outside, sampled)
-    return sampled.where(inside, outside).unflatten(2, target).to(image.dtype)
+    return torch.unflatten(sampled.where(inside, outside), 2, target).to(image.dtype)
 
 
 def _field(spec: Spec, image: Tensor, phi: Numbers) -> _Field:
-    values, margin, coverage = coefficients(
-        image, spec.kernel, spec.padding_mode, spec.align_corners
+    finite = spec.context == "eager" and bool(image.isfinite().all())
+    values, margins, coverage = coefficients(
+        image, spec.kernel, spec.paddings, spec.align_corners, finite=finite
     )
-    return _Field(spec, values.flatten(2), values.shape[:1:-1], margin, coverage, phi)
+    return _Field(spec, values.flatten(2), finite, values.shape[:1:-1], margins, coverage, phi)
 
 
 def _filled(spec: Spec, sums: _Sums, outside: Tensor) -> Tensor:
     """Account for the weights outside the image; all weights, inside and outside, sum to 1."""
-    if spec.padding_mode == "constant":  # the difference is exactly 0 inside
-        return sums.values + (sums.total - sums.inside)[:, None] * outside
-    if spec.padding_mode == "renormalise":
+    if "constant" in spec.paddings:
+        return sums.values + filled_share(outside, (sums.total - sums.inside)[:, None])
+    if "renormalise" in spec.paddings:
         some = sums.inside > 1e-3  # as documented
         divided = sums.values / sums.inside.where(some, 1)[:, None]
         return divided.where(some[:, None], 0)
@@ -180,7 +187,7 @@ def _antialiased(
     if spec.context == "eager":  # values can be read: leave out taps that are 0 everywhere
         if not stretched.shrinks.any():
             return plain
-        widest = stretched.reach.item()
+        widest = stretched.spans.amax().item()
     sums = _stretched(field, pixels, stretched.inverse, ceil(spec.kernel.count / 2 * widest))
     values = _over(sums.values, sums.total[:, None])
     inside, total = _over(sums.inside, sums.total), torch.ones_like(sums.total)
@@ -212,6 +219,7 @@ def _stretched(
             inside, covered = inside * taps.inside, covered * taps.covered
         within = weight * inside
         values = _read(field.flat, _flat_index(field, [taps.read for taps in axes]))
+        values = _weighing(field, values, within)
         return _Sums((values * within[:, None]).sum(2), (within * covered).sum(1), weight.sum(1))
 
     if context == "compile":  # which fuses sums
@@ -239,16 +247,17 @@ def _moved(field: _Field, axis: int, x: Tensor) -> Tensor:
     spec = field.spec
     if not spec.kernel.narrow:
         return x
-    return move_inside(x, field.lengths[axis], spec.padding_mode, spec.align_corners)
+    return move_inside(x, field.lengths[axis], spec.paddings[axis], spec.align_corners)
 
 
 def _taps(field: _Field, axis: int, base: Tensor, offsets: Tensor) -> _Taps:
     spec, length = field.spec, field.lengths[axis]
-    pixel = base[:, None] + (offsets + field.margin)[:, None]
+    padding_mode = spec.paddings[axis]
+    pixel = base[:, None] + (offsets + field.margins[axis])[:, None]
     inside = torch.ones_like(pixel)
-    if spec.padding_mode in FILLING:
+    if padding_mode in FILLING:
         inside = ((pixel >= 0) & (pixel <= length - 1)).to(pixel)
-    pixel = move_inside(pixel, length, spec.padding_mode, spec.align_corners)
+    pixel = move_inside(pixel, length, padding_mode, spec.align_corners)
     index = pixel.clamp(0, length - 1).long()
     if field.coverage is None:
         return _Taps(index, inside, torch.ones_like(pixel))
@@ -269,13 +278,23 @@ def _weighted(field: _Field, weights: Sequence[Tensor], indices: Sequence[Tensor
     def row(outer: tuple[int, ...]) -> Tensor:
         chosen = [i[:, k : k + 1] for i, k in zip(indices[1:], outer, strict=True)]
         values = _read(field.flat, _flat_index(field, [indices[0], *chosen]))  # (N, C, T, M)
+        across = [w[:, k : k + 1] for w, k in zip(weights[1:], outer, strict=True)]
+        values = _weighing(field, values, weights[0], *across)
         values = (values * weights[0][:, None]).sum(2)
-        for w, k in zip(weights[1:], outer, strict=True):
-            values = values * w[:, k : k + 1]
+        for w in across:
+            values = values * w
         return values
 
     row = _kept_small(field, row)
     return reduce(torch.add, map(row, product(*(range(w.shape[1]) for w in weights[1:]))))
+
+
+def _weighing(field: _Field, values: Tensor, *weights: Tensor) -> Tensor:
+    """Return values (N, C, T, M), but 0 for those not finite where a weight (N, T, M) is 0."""
+    if field.finite:
+        return values
+    weighs = reduce(torch.logical_and, [w != 0 for w in weights])
+    return values.where(weighs[:, None] | values.isfinite(), 0)
 
 
 def _read(flat: Tensor, index: Tensor) -> Tensor:
@@ -283,9 +302,14 @@ def _read(flat: Tensor, index: Tensor) -> Tensor:
     n, batch = index.shape[0], flat.shape[0]
     if n != batch and batch == 1:  # one image, many grids: no copies of it
         values = flat[0].index_select(1, index.flatten())
-        return values.unflatten(1, index.shape).movedim(1, 0)
+        return torch.unflatten(values, 1, index.shape).movedim(1, 0)
     spread = index.flatten(1)[:, None].expand(batch, flat.shape[1], -1)
-    return flat.gather(2, spread).unflatten(2, index.shape[1:])
+    return torch.unflatten(flat.gather(2, spread), 2, index.shape[1:])
+
+
+def _viewed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the same bits as another dtype; `torch.jit.trace` has no such views."""
+    return tensor if tensor.dtype == dtype else tensor.view(dtype)
 
 
 def _over(a: Tensor, b: Tensor) -> Tensor:

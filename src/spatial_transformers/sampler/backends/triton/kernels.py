@@ -90,11 +90,13 @@ def forward_kernel(
                 for kx in tl.static_range(taps):
                     ix, inx, wx, _ = tap(x, kx + first, taps, facts)
                     inside = (alive & inx & iny & inz)[:, None]
+                    weighs = (wx * (wy * wz) != 0)[:, None]  # without weight nothing is read
                     pixel = flatten(ix, iy, iz, source, facts.large)
                     place = elements(pixel, channel, channels, sources, facts.last)
-                    value = tl.load(image + place, mask=inside & there, other=0).to(dtype)
+                    read = inside & weighs & there
+                    value = tl.load(image + place, mask=read, other=0).to(dtype)
                     if facts.padding == "constant":
-                        value = tl.where(inside, value, outside)
+                        value = tl.where(inside | (weighs == 0), value, outside)
                     row += value * wx[:, None]
                 total += row * (wy * wz)[:, None]
         if facts.padding == "renormalise":

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .records import Tile
-from .taps import isfinite, quotient
+from .taps import isfinite, overflows, quotient, saturated
 
 
 @triton.jit
@@ -136,7 +136,10 @@ def _project(map, tile, sizes, facts: tl.constexpr):
     position = positions(tile.lattice, sizes.target, dtype)
     extents = target_extents(sizes.target, dtype, facts.corners)
     ux, uy, uz = half_extents(sizes.source, dtype, facts.corners)
-    a = _row(matrix, ux, position, extents, facts.ndim)
+    odd = tl.full((), 0, dtype)  # NaN if a number of the matrix is not finite: then no point is
+    for k in range(per_entry(map.count, 0, facts)):
+        odd += tl.load(matrix + k) - tl.load(matrix + k)
+    a = _row(matrix, ux, position, extents, facts.ndim) + odd
     b = _row(matrix + columns, uy, position, extents, facts.ndim)
     c, w = tl.zeros_like(a), tl.zeros_like(a) + 1
     if facts.ndim == 3:
@@ -160,8 +163,7 @@ def _project(map, tile, sizes, facts: tl.constexpr):
 
 @triton.jit
 def _given(points, tile, size, facts: tl.constexpr):
-    """Return points that are given, in pixels."""
-    dtype: tl.constexpr = points.dtype.element_ty
+    """Return points that are given, in pixels; NaN for those that are not finite."""
     offset = 0.0 if facts.corners else 0.5
     x = tl.load(points + tile.at * facts.ndim, mask=tile.here, other=0)
     y = tl.load(points + tile.at * facts.ndim + 1, mask=tile.here, other=0)
@@ -169,11 +171,17 @@ def _given(points, tile, size, facts: tl.constexpr):
     if facts.ndim == 3:
         z = tl.load(points + tile.at * facts.ndim + 2, mask=tile.here, other=0)
     if facts.form == "normalised":
-        x = (x + 1) * half_extent(size[0], dtype, facts.corners) - offset
-        y = (y + 1) * half_extent(size[1], dtype, facts.corners) - offset
+        x = _in_pixels(x, size[0], offset, facts)
+        y = _in_pixels(y, size[1], offset, facts)
         if facts.ndim == 3:
-            z = (z + 1) * half_extent(size[2], dtype, facts.corners) - offset
+            z = _in_pixels(z, size[2], offset, facts)
     return x, y, z
+
+
+@triton.jit
+def _in_pixels(x, n, offset, facts: tl.constexpr):
+    pixel = saturated((x + 1) * half_extent(n, x.dtype, facts.corners) - offset)
+    return tl.where(isfinite(x), pixel, float("nan"))
 
 
 @triton.jit
@@ -192,9 +200,9 @@ def locate(map, tile, sizes, facts: tl.constexpr):
             a = quotient(tl.where(alive, a, 0), w)
             b = quotient(tl.where(alive, b, 0), w)
             c = quotient(tl.where(alive, c, 0), w)
-        a += centre(size[0], dtype)
-        b += centre(size[1], dtype)
-        c += centre(size[2], dtype)
+        a = saturated(a + centre(size[0], dtype))
+        b = saturated(b + centre(size[1], dtype))
+        c = saturated(c + centre(size[2], dtype))
     else:
         a, b, c = _given(map.coordinates, tile, size, facts)
         w = tl.zeros_like(a) + 1
@@ -212,7 +220,9 @@ def pull_back(slopes, point, w, map, tile, sizes, into, facts: tl.constexpr):
     `slopes` are the gradients to the pixel coordinates `point`, as `locate` returned them with w.
     """
     dtype: tl.constexpr = w.dtype
-    a, b, c = slopes
+    a = tl.where(overflows(point[0]), 0, slopes[0])
+    b = tl.where(overflows(point[1]), 0, slopes[1])
+    c = tl.where(overflows(point[2]), 0, slopes[2])
     size, pixels = sizes.source, volume(sizes.target)
     if facts.form == "matrix" or facts.form == "perspective":
         position, columns, d = (

@@ -29,6 +29,28 @@ def isfinite(x):
 
 
 @triton.jit
+def saturated(x):
+    """Return the largest number in place of an infinite one; NaN stays."""
+    largest = _largest(x.dtype)
+    return tl.where(x > largest, largest, tl.where(x < -largest, -largest, x))
+
+
+@triton.jit
+def overflows(x):
+    """Say where `saturated` gave x."""
+    return tl.abs(x) == _largest(x.dtype)
+
+
+@triton.jit
+def _largest(dtype: tl.constexpr):
+    if dtype == tl.float64:
+        largest = tl.full((), 1.7976931348623157e308, dtype)
+    else:
+        largest = tl.full((), 3.4028234663852886e38, dtype)
+    return largest
+
+
+@triton.jit
 def _is_odd(x):
     return x - 2 * tl.floor(x * 0.5) == 1
 

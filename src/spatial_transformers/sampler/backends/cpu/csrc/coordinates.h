@@ -25,10 +25,12 @@ STN_SHARED Frame<R> frame_of(const Job& job, int64_t n) {
   const R* m = static_cast<const R*>(call.coordinates_data);
   if (call.form == kPoints) return frame;
   if (call.coordinates_batch > 1) m += n * rows * columns;
+  R odd = 0;  // NaN if a number of the matrix is not finite: then no point is
+  for (int64_t k = 0; k < rows * columns; ++k) odd += m[k] - m[k];
   for (int64_t r = 0; r < rows; ++r, m += columns) {
     for (int64_t c = 0; c < ndim; ++c) frame.matrix[r][c] = m[c] * R(call.factor[r][c]);
     frame.scale[r] = R(call.scale[r]);
-    frame.matrix[r][ndim] = m[ndim] * frame.scale[r];
+    frame.matrix[r][ndim] = m[ndim] * frame.scale[r] + odd;
     frame.weights[r] = m + ndim + 1;
   }
   return frame;
@@ -37,7 +39,7 @@ STN_SHARED Frame<R> frame_of(const Job& job, int64_t n) {
 template <class R, int D>
 struct Coordinates {
   Lanes<R> position[D];  // centred, in target pixels
-  Lanes<R> pixel[D];     // in the source; what is not finite reads nothing
+  Lanes<R> pixel[D];     // in the source; NaN reads nothing, what overflows is the largest number
   Lanes<R> quotient[D];  // of a perspective, before the centre is added
   Lanes<R> inverse;      // 1 / w
   Tile tile;
@@ -56,6 +58,8 @@ struct Coordinates {
   STN_SHARED void transpose(const Job& job, int64_t n, const Frame<R>& frame, Lanes<R> (&grad)[D],
                             R* sums) {
     const Call& call = job.call;
+    for (int r = 0; r < D; ++r)
+      each(i) grad[r][i] = overflows(pixel[r][i]) ? 0 : grad[r][i];
     if (call.form == kPoints) return to_points(job, n, grad);
     Lanes<R> last;
     if (call.form == kPerspective) {
@@ -185,7 +189,7 @@ struct Coordinates {
     }
     for (int r = 0; r < D; ++r) {
       const R centre = R(job.call.centre[r]);
-      each(i) pixel[r][i] = pixel[r][i] + centre;
+      each(i) pixel[r][i] = saturated(pixel[r][i] + centre);
     }
   }
 
@@ -202,7 +206,7 @@ struct Coordinates {
         R total = m[r][D];
         STN_UNROLL
         for (int c = D - 1; c >= 0; --c) total = m[r][c] * position[c][i] + total;
-        pixel[r][i] = total + centre[r];
+        pixel[r][i] = saturated(total + centre[r]);
       }
     }
   }
@@ -211,7 +215,8 @@ struct Coordinates {
     each(i) inverse[i] = w[i] > R(1e-6) && finite(w[i]) ? 1 / w[i] : 0;
     for (int r = 0; r < D; ++r) each(i) {
       const bool valid = inverse[i] > 0 && finite(pixel[r][i]);
-      quotient[r][i] = valid ? pixel[r][i] / w[i] : 0;
+      const R divided = saturated(pixel[r][i] / w[i]);
+      quotient[r][i] = valid ? divided : 0;
       pixel[r][i] = valid ? quotient[r][i] : nan<R>();
     }
   }
@@ -223,7 +228,10 @@ struct Coordinates {
     for (int r = 0; r < D; ++r) {
       const R sum = R(call.unit[r][0]), scale = R(call.unit[r][1]), less = R(call.unit[r][2]);
       load(points + r, tile.count, D, pixel[r]);
-      each(i) pixel[r][i] = (pixel[r][i] + sum) * scale - less;
+      each(i) {
+        const R given = pixel[r][i], found = saturated((given + sum) * scale - less);
+        pixel[r][i] = finite(given) ? found : nan<R>();
+      }
     }
   }
 

@@ -75,6 +75,18 @@ inline bool finite(R x) {
   return (x < 0 ? -x : x) <= largest<R>;
 }
 
+// The largest number in place of an infinite one; NaN stays.
+template <class R>
+inline R saturated(R x) {
+  const R below = largest<R> < x ? largest<R> : x;
+  return -largest<R> > below ? -largest<R> : below;
+}
+
+template <class R>
+inline bool overflows(R x) {  // once it is saturated
+  return x == largest<R> || x == -largest<R>;
+}
+
 template <class R>
 inline R nan() {
   return R(__builtin_nanf(""));

@@ -8,6 +8,19 @@
 namespace STN_ISA {
 namespace {
 
+// The sum of a point's channel once more, without the taps that have no weight: these may read what is
+// not finite.
+template <class S, class T>
+STN_SHARED Work<S> weighted_sum(const T& taps, int64_t i, const S* from, Work<S> fill) {
+  Work<S> total = 0;
+  for (int t = 0; t < T::kCount; ++t) {
+    const bool read = taps.whole || taps.inside[t][i];
+    if (taps.weight[t][i] != 0)
+      total += taps.weight[t][i] * (read ? widen(from[taps.at(t, i)]) : fill);
+  }
+  return total;
+}
+
 template <class S, int K, class T>
 STN_SHARED void sum_plane(const Call& call, const T& taps, const char* from, Work<S> fill, Tile tile,
                           char* out) {
@@ -16,6 +29,11 @@ STN_SHARED void sum_plane(const Call& call, const T& taps, const char* from, Wor
   each(i) total[i] = 0;
   read<K>(typed<S>(from), taps, fill, call.image.pixel == 1,
           [&](int t, int i, R value) { total[i] += taps.weight[t][i] * value; });
+  bool all = true;
+  each(i) all &= finite(total[i]);
+  if (!all)
+    for (int64_t i = 0; i < tile.count; ++i)
+      total[i] = weighted_sum(taps, i, typed<S>(from), fill);
   store(total, tile.count, call.output.pixel, typed<S>(out));
 }
 
@@ -37,6 +55,8 @@ STN_SHARED void sum_points(const Call& call, const T& taps, int64_t n, Tile tile
   S* out = typed<S>(output_address(call, n, 0, tile));
   const int64_t channels = W == 4 ? 4 : call.channels, blocks = channels / W * W;
   const int64_t step = call.output.pixel;
+  Block<R, W> odd = {};  // NaN where a sum is not finite
+  bool all = true;
   for (int64_t i = 0; i < tile.count; ++i, out += step) {
     values.find(i);
     for (int64_t c = 0; c < blocks; c += W) {
@@ -47,15 +67,25 @@ STN_SHARED void sum_points(const Call& call, const T& taps, int64_t n, Tile tile
         load_block(values.at(t) + c, read);
         total += taps.weight[t][i] * read;
       }
+      odd += total - total;
       store_block(total, out + c);
     }
     for (int64_t c = blocks; c < channels; ++c) {
       R total = 0;
       for (int t = 0; t < T::kCount; ++t)
         if (values.has(t)) total += taps.weight[t][i] * widen(values.at(t)[c]);
+      all &= finite(total);
       narrow(total, out[c]);
     }
   }
+  STN_UNROLL
+  for (int k = 0; k < W; ++k) all &= odd[k] == 0;
+  if (all) return;
+  const S* fills = static_cast<const S*>(call.fill_data);
+  out -= tile.count * step;
+  for (int64_t c = 0; c < channels; ++c)
+    for (int64_t i = 0; i < tile.count; ++i)
+      narrow(weighted_sum(taps, i, from + c, fills ? R(widen(fills[c])) : R(0)), out[i * step + c]);
 }
 
 template <class S, int K, class T>

@@ -1,5 +1,6 @@
 """Exported files in ONNX Runtime and loaded again; oracle: the model in eager, at other sizes."""
 
+import subprocess
 import sys
 
 import onnx
@@ -18,6 +19,7 @@ from spatial_transformers import (
     SpatialTransformer,
     ThinPlateSpline,
     export,
+    warp,
 )
 
 pytestmark = pytest.mark.traced
@@ -76,11 +78,15 @@ def run(path, image):
     return [torch.from_numpy(found) for found in session.run(None, {"image": image.numpy()})]
 
 
-def operators(path):
+def nodes(path, opset=20):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
-    assert model.opset_import[0].version == 20
-    return [node.op_type for node in model.graph.node]
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", opset)]
+    return list(model.graph.node)
+
+
+def operators(path):
+    return [node.op_type for node in nodes(path)]
 
 
 def write(tmp_path, model, image, suffix=".onnx", **options):
@@ -179,6 +185,48 @@ def test_kernels_that_onnx_lacks(ndim, options, tmp_path):
     assert_same(path, Hidden(model), images)
 
 
+class Moves(nn.Module):
+    """Warps by the numbers of the first channel, once for each of some options."""
+
+    def __init__(self, *options):
+        super().__init__()
+        self.options = options
+
+    def forward(self, image):
+        affine = Affine(image.ndim - 2)
+        theta = image[:, 0].flatten(1)[:, : affine.num_parameters] / 5 + affine.identity()
+        return tuple(warp(image, theta, affine, **options) for options in self.options)
+
+
+MODES = [
+    {"mode": mode, "padding_mode": padding}
+    for mode, padding in zip(("bilinear", "nearest", "bicubic"), PADDINGS, strict=False)
+]
+OLD, NEW = ["bicubic", "bilinear", "nearest"], ["cubic", "linear", "nearest"]
+
+
+@pytest.mark.parametrize(
+    ("opset", "names"),
+    [
+        (16, OLD),
+        pytest.param(17, OLD, marks=pytest.mark.only_all),
+        pytest.param(18, OLD, marks=pytest.mark.only_all),
+        pytest.param(19, OLD, marks=pytest.mark.only_all),
+        pytest.param(22, NEW, marks=pytest.mark.only_all),
+        (26, NEW),  # beyond what torch's own converter knows
+    ],
+)
+def test_modes_have_the_names_of_the_opset(opset, names, tmp_path):
+    """What has no sampler is written too."""
+    model = Moves(*MODES, {"padding_mode": "wrap"})
+    images = [torch.rand(n, 2, *size[:2]) for n, size in EVERY]
+    path = write(tmp_path, model, images[0], outputs=("a", "b", "c", "d"), opset=opset)
+    samplers = [node for node in nodes(path, opset) if node.op_type == "GridSample"]
+    found = [a.s.decode() for node in samplers for a in node.attribute if a.name == "mode"]
+    assert sorted(found) == names
+    assert_same(path, model, images)
+
+
 def _names(options):
     return ["-".join(map(str, option)) for option in options]
 
@@ -266,6 +314,15 @@ class Samples(nn.Module):
         return nn.functional.grid_sample(image, image.movedim(1, -1), align_corners=False)
 
 
+class Returns(nn.Module):
+    def __init__(self, *returned):
+        super().__init__()
+        self.returned = returned
+
+    def forward(self, image):
+        return (image, *self.returned) if self.returned else None
+
+
 IMAGE = torch.rand(2, 2, 8, 8)
 
 
@@ -287,6 +344,17 @@ IMAGE = torch.rand(2, 2, 8, 8)
         (Samples(), IMAGE, {"outputs": ("a", "b")}, "the model returns 1; give a name to each"),
         (stn(Affine())[0], IMAGE[None], {}, r"give \(N, C, H, W\)"),
         (Branches(), IMAGE, {}, r"Branches cannot be traced .*data-dependent.*take branches"),
+        (Returns(), IMAGE, {}, r"Returns returned NoneType.*return a tensor"),
+        (Returns(), IMAGE, {"suffix": ".pt2"}, "Returns returned NoneType"),
+        (Returns(None, 3), IMAGE, {"suffix": ".pt2"}, "Returns returned NoneType, int"),
+        (Samples(), IMAGE, {"opset": 15}, r"opset=15 was asked for; give one from 16 to \d\d"),
+        (Samples(), IMAGE, {"opset": "18"}, "opset='18' was asked for"),
+        (
+            Moves({}),
+            torch.rand(2, 2, 5, 6, 7),
+            {"opset": 19},
+            "opset=19 .*3-D images, .*from opset 20 on; give opset=20 or decompose=True",
+        ),
         (Exponential(), IMAGE, {}, r"what ONNX does not have .*matrix_exp.*write a \.pt2"),
     ],
 )
@@ -310,17 +378,21 @@ def test_a_folder_that_is_missing(tmp_path):
     assert error.value.filename == str(tmp_path / "none" / "model.pt2")
 
 
-def test_a_failure_leaves_the_file_of_before(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_file_of_before(tmp_path):
+    """In a process of its own, which torch ends where its own writer fails."""
     path = write(tmp_path, Samples(), IMAGE, ".pt2")
     before = path.read_bytes()
-
-    def full(program, file):
-        file.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("torch.export.save", full)
-    with pytest.raises(OSError, match="No space left"):
-        write(tmp_path, Samples(), IMAGE, ".pt2")
+    code = (
+        "import resource, torch\n"
+        "from spatial_transformers import export\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        f"    export(torch.nn.Conv2d(1, 1, 3), torch.rand(1, 1, 8, 8), {str(path)!r})\n"
+        "except OSError as error:\n"
+        "    print(error.filename)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{path}\n"), done.stderr
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -4,6 +4,7 @@ One graph serves every batch and every image size. This package fixes no size wh
 only layers of the model around it can.
 """
 
+import io
 import logging
 import os
 import warnings
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
+from torch.utils import _pytree as pytree
 
 from ._files import whole_files
 from ._types import Image, InputError
@@ -23,7 +25,15 @@ from .sampler import Sampler
 
 Dynamic: TypeAlias = Literal["all", "batch", "none"]
 
-OPSET = 20  # the first whose GridSample takes volumes
+OPSET = 20
+_OLDEST = 16  # opset, the first with a GridSample
+_WRITTEN = 18  # the oldest opset that torch writes by itself
+#: Of each GridSample of ONNX, by its first opset: the most spatial axes that it takes, and its
+#: names for grid_sample's modes 0, 1 and 2.
+_GRID_SAMPLES = {
+    _OLDEST: (2, ("bilinear", "nearest", "bicubic")),
+    20: (3, ("linear", "nearest", "cubic")),
+}
 _AXES = ("depth", "height", "width")
 # bytes of weights in one ONNX file: its format ends at 2 GiB, less room for the graph
 _LARGEST = 2**31 - 2**24
@@ -38,6 +48,7 @@ def export(
     dynamic: Dynamic = "all",
     decompose: bool = False,
     outputs: Sequence[str] = ("output",),
+    opset: int = OPSET,
 ) -> Path:
     """Write a model as `.onnx` or `.pt2`, for any batch and any image size.
 
@@ -57,13 +68,16 @@ def export(
         decompose: sample by gathers and sums in place of `GridSample`, which many runtimes lack,
             above all in 3-D. This is slower in runtimes that have `GridSample`.
         outputs: a name per tensor that the model returns, in ONNX. The input is `image`.
+        opset: of ONNX, 16 or later, for runtimes that lag. Before 20, `GridSample` takes images
+            only, and volumes need `decompose`.
 
     Returns:
         The path.
 
     Raises:
         InputError: a suffix or an image that does not fit, a package that is missing, a model that
-            cannot be traced or takes one size only, an operation that ONNX does not have.
+            cannot be traced, takes one size only or returns no tensors, an operation that ONNX, or
+            its `opset`, does not have.
         OSError: if the file cannot be written.
 
     Example:
@@ -83,7 +97,7 @@ def export(
 
     """
     path = Path(path)
-    write = _writer(path, outputs)
+    write = _writer(path, outputs, opset)
     _check_image(image, dynamic)
     with whole_files(path) as folder, _prepared(model, decompose), _quietly(), torch.no_grad():
         _run(model, image)
@@ -94,20 +108,32 @@ def export(
     return path
 
 
-def _writer(path: Path, outputs: Sequence[str]) -> Callable[[ExportedProgram, Path, dict], None]:
+def _writer(
+    path: Path, outputs: Sequence[str], opset: int
+) -> Callable[[ExportedProgram, Path, dict], None]:
     if path.suffix == ".pt2":
-        return lambda program, file, names: torch.export.save(program, file)
+        return lambda program, file, names: _write_archive(program, file)
     if path.suffix != ".onnx":
         raise InputError(f"export to {path} was asked for; give a name that ends in .onnx or .pt2")
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(
             f"export to {path} needs the package {error.name!r}: "
             "pip install 'spatial-transformers[onnx]'"
         ) from error
-    return lambda program, file, names: _write_onnx(program, file, names, outputs)
+    newest = onnx.defs.onnx_opset_version()
+    if type(opset) is not int or not _OLDEST <= opset <= newest:
+        raise InputError(f"opset={opset!r} was asked for; give one from {_OLDEST} to {newest}")
+    return lambda program, file, names: _write_onnx(program, file, names, outputs, opset)
+
+
+def _write_archive(program: ExportedProgram, file: Path) -> None:
+    """Write from memory: torch ends the process where its own writer finds the disk full."""
+    archive = io.BytesIO()
+    torch.export.save(program, archive)
+    file.write_bytes(archive.getbuffer())
 
 
 def _check_image(image: Tensor, dynamic: Dynamic) -> None:
@@ -144,9 +170,11 @@ def _prepared(model: nn.Module, decompose: bool) -> Iterator[None]:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Silence what torch says to its own developers."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)  # it warns that torchvision is missing, which nothing here needs
+    # One warns that torchvision is missing, which nothing here needs, the other of what it calls.
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             for message in (
@@ -156,13 +184,14 @@ def _quietly() -> Iterator[None]:
                 warnings.filterwarnings("ignore", message)
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 def _run(model: nn.Module, image: Tensor) -> None:
-    """Run the model once, so that an image that does not fit is not taken for a tracer's error."""
+    """Run the model once: an image that does not fit is no tracer's error, None is no output."""
     try:
-        model(image)
+        returned = pytree.tree_leaves(model(image))
     except InputError:
         raise
     except (RuntimeError, TypeError, ValueError) as error:
@@ -170,6 +199,12 @@ def _run(model: nn.Module, image: Tensor) -> None:
             f"{type(model).__name__} cannot run on the image of shape {tuple(image.shape)} that "
             f"was given ({_first_line(error)}); give one as the model takes it"
         ) from error
+    strange = {type(leaf).__name__ for leaf in returned if not isinstance(leaf, Tensor)}
+    if strange or not returned:
+        raise InputError(
+            f"{type(model).__name__} returned {', '.join(sorted(strange)) or 'nothing'}, which a "
+            "file has no place for; return a tensor, or several"
+        )
 
 
 def _trace(model: nn.Module, image: Tensor, dynamic: Dynamic) -> ExportedProgram:
@@ -236,7 +271,11 @@ def _refuse_samplers(model: nn.Module, program: ExportedProgram) -> None:
 
 
 def _write_onnx(
-    program: ExportedProgram, file: Path, names: dict[int, str], outputs: Sequence[str]
+    program: ExportedProgram,
+    file: Path,
+    names: dict[int, str],
+    outputs: Sequence[str],
+    opset: int,
 ) -> None:
     found = len(program.graph_signature.user_outputs)
     if found != len(outputs):
@@ -244,15 +283,16 @@ def _write_onnx(
             f"outputs={tuple(outputs)} were asked for, but the model returns {found}; give a name "
             "to each"
         )
+    _refuse_axes(program, opset)
     overloads = [getattr(torch.ops.aten, name).default for name in _SAMPLERS]
     try:
         converted: Any = torch.onnx.export(
             program,
-            opset_version=OPSET,
+            opset_version=max(opset, _WRITTEN),
             input_names=["image"],
             output_names=list(outputs),
             dynamic_shapes=(names,),
-            custom_translation_table=dict.fromkeys(overloads, _grid_sample),
+            custom_translation_table=dict.fromkeys(overloads, _translation(opset)),
             verbose=False,
         )
     except torch.onnx.OnnxExporterError as error:
@@ -260,25 +300,75 @@ def _write_onnx(
             f"the model uses what ONNX does not have ({_first_line(error.__cause__ or error)}); "
             "write a .pt2, or replace that operation"
         ) from error
+    if opset < _WRITTEN:
+        _lower(converted, opset)
+    if converted.model.opset_imports[""] != opset:
+        raise InputError(
+            f"opset={opset} was asked for, which the torch and the onnx that are installed cannot "
+            f"write for this model; give opset={converted.model.opset_imports['']}"
+        )
     tensors = [*program.state_dict.values(), *program.constants.values()]
     size = sum(t.nbytes for t in tensors if isinstance(t, Tensor))
     converted.save(file, external_data=size > _LARGEST)
 
 
-def _grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: bool) -> Any:
-    """Translate aten's samplers to the `GridSample` of opset 20.
+def _grid_sample_of(opset: int) -> tuple[int, int, Sequence[str]]:
+    """Return the GridSample of an opset: its first opset, its most axes, its modes."""
+    first = max(known for known in _GRID_SAMPLES if known <= opset)
+    return first, *_GRID_SAMPLES[first]
+
+
+def _refuse_axes(program: ExportedProgram, opset: int) -> None:
+    """Refuse samplers of more spatial axes than an opset's GridSample takes."""
+    _, most, _ = _grid_sample_of(opset)
+    for node in program.graph.nodes:
+        if str(node.target).split(".")[-2:][0] not in _SAMPLERS:
+            continue
+        axes = node.meta["val"].ndim - 2
+        if axes > most:
+            enough = min(first for first, (m, _) in _GRID_SAMPLES.items() if m >= axes)
+            raise InputError(
+                f"opset={opset} was asked for a model that samples {axes}-D images, which "
+                f"GridSample takes from opset {enough} on; give opset={enough} or decompose=True"
+            )
+
+
+def _lower(converted: Any, opset: int) -> None:
+    """Turn a model to an opset older than those that torch writes."""
+    from onnx.version_converter import convert_version
+    from onnxscript import ir
+
+    for node in converted.model.graph:
+        if node.op_type.startswith("Reduce"):  # of newer opsets only, and of no effect with axes
+            node.attributes.pop("noop_with_empty_axes", None)
+    try:
+        converted.model = ir.from_proto(convert_version(converted.model_proto, opset))
+    except (RuntimeError, ValueError) as error:
+        raise InputError(
+            f"opset={opset} was asked for, but the model cannot be turned to it "
+            f"({_first_line(error)}); give opset={_WRITTEN} or later"
+        ) from error
+
+
+def _translation(opset: int) -> Callable[..., Any]:
+    """Return how aten's samplers become the `GridSample` of an opset.
 
     Torch's own translation knows 2-D only, and writes the names of modes of opset 16.
     """
-    from onnxscript import opset20
+    from onnxscript.values import Opset
 
-    return opset20.GridSample(
-        image,
-        grid,
-        mode=("linear", "nearest", "cubic")[mode],
-        padding_mode=("zeros", "border", "reflection")[padding],
-        align_corners=int(align_corners),
-    )
+    first, _, modes = _grid_sample_of(opset)
+
+    def grid_sample(image: Any, grid: Any, mode: int, padding: int, align_corners: bool) -> Any:
+        return Opset("", first).GridSample(
+            image,
+            grid,
+            mode=modes[mode],
+            padding_mode=("zeros", "border", "reflection")[padding],
+            align_corners=int(align_corners),
+        )
+
+    return grid_sample
 
 
 def _first_line(error: BaseException) -> str:

@@ -17,13 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decompose", action="store_true", help="for runtimes without GridSample: gathers, sums"
     )
+    parser.add_argument(
+        "--opset", type=int, help="of ONNX, 16 or later, for runtimes that lag (20)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the file, the images that it takes, and its distance from PyTorch; 1 if that is far."""
     from ..experiments.deploy import TOLERANCE, deploy
 
-    done = deploy(args.run_folder, args.out, to=args.to, decompose=args.decompose)
+    options = {} if args.opset is None else {"opset": args.opset}
+    done = deploy(args.run_folder, args.out, to=args.to, decompose=args.decompose, **options)
     print(f"{done.path}: image {done.takes}")
     print(f"largest difference from PyTorch: {done.difference:.1e}")
     return 0 if done.difference <= TOLERANCE else 1

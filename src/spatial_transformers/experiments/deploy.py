@@ -26,7 +26,7 @@ class Deployed(NamedTuple):
 
 
 def deploy(
-    out: Path, path: Path | None = None, *, to: str | None = None, decompose: bool = False
+    out: Path, path: Path | None = None, *, to: str | None = None, **options: Any
 ) -> Deployed:
     """Write the network of a run as `path`, and compare what the file computes.
 
@@ -38,7 +38,7 @@ def deploy(
         out: the run's folder.
         path: the file; `model.onnx` or `model.pt2` in the run's folder unless given.
         to: `onnx` or `pt2`; what the path's suffix says unless given.
-        decompose: see `spatial_transformers.export`.
+        **options: `decompose` and `opset`; see `spatial_transformers.export`.
 
     Raises:
         InputError: if the run is not finished, or as `spatial_transformers.export` says.
@@ -56,8 +56,8 @@ def deploy(
         torch.zeros(1, channels, *size),
         path,
         dynamic="all" if free else "batch",
-        decompose=decompose,
         outputs=("output", "theta") if free else ("output",),
+        **options,
     )
     tall = (size[0] + size[0] // 2, *size[1:]) if free else size
     generator = torch.Generator().manual_seed(0)

@@ -28,6 +28,7 @@ LAYERS = (
     ("localisation", "sampler"),
     ("grid",),
     ("_images",),
+    ("_reading",),
     ("_files", "_machine"),
     ("_context",),
     ("_types",),
@@ -75,7 +76,7 @@ def allowed(name: str, room: str, path: Path) -> bool:
     if first == room:
         return not ("backends" in path.parts and name.startswith("sampler.sampler."))
     if room == "experiments":  # a user of the library, beside the ground
-        return first in ("_files", "_machine", "_images")
+        return first in ("_files", "_machine", "_reading", "_images", "_types")
     return first not in RANK or RANK[first] > RANK.get(room, -1)
 
 

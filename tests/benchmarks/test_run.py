@@ -93,7 +93,7 @@ def test_another_version_or_commit_is_refused(file):
 def test_a_file_of_something_else_is_refused(file, text):
     file.parent.mkdir()
     file.write_text(text)
-    with pytest.raises(InputError, match="not a file of results"):
+    with pytest.raises(InputError, match="no file of results"):
         Results({}, file)
     assert file.read_text() == text
 

@@ -45,6 +45,15 @@ def test_heavy_packages_stay_out():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("run", [lambda args: torch.empty(1 << 46), lambda args: bytes(1 << 46)])
+def test_too_little_memory_ends_in_a_line(run, monkeypatch, capsys):
+    monkeypatch.setattr("spatial_transformers.commands.info.run", run)
+    assert main(["info"]) == 2
+    assert capsys.readouterr().err == (
+        "stn info: memory is full; ask for smaller images or batches\n"
+    )
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize(
     "arguments", [["warp", "--help"], ["info"], ["show", "none-\udcff-θ", "--out", "x"]]

@@ -1,5 +1,8 @@
 """`stn train`, `eval`, `show` and `demo`: one after the other on one folder, and their refusals."""
 
+import os
+import signal
+
 import pytest
 from PIL import Image
 
@@ -54,7 +57,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
         (["train", "distorted-mnist", "--resume", "--out", "{run}"], "rotated-digits → distorted"),
         (["train", "rotated-digits", "--out", "{run}/recipe.json/x"], "Not a directory"),
         (["train", "rotated-digits", "--seed", "5", "--resume", "--out", "{run}"], "seed: 0 → 5"),
-        (["eval", "{new}"], "no such file"),
+        (["eval", "{new}"], "No such file"),
         (["show", "{run}", "--count", "0", "--out", "{new}.png"], "give 1 to 32"),
         (["show", "{run}", "--out", "{new}/none/x.png"], "No such file"),
         (["demo", "--seeds", "0", "--out", "{new}"], "give 1 or more"),
@@ -83,7 +86,7 @@ def test_interrupted(monkeypatch, capsys):
 
     monkeypatch.setattr("spatial_transformers.commands.eval.run", interrupted)
     assert main(["eval", "x"]) == 130
-    assert "--resume" in capsys.readouterr().err
+    assert capsys.readouterr().err == "stn eval: interrupted\n"
 
 
 @pytest.mark.parametrize(
@@ -93,3 +96,51 @@ def test_help_shows_an_example(name, capsys):
     with pytest.raises(SystemExit, match="0"):
         main([name, "--help"])
     assert f"  stn {name}" in capsys.readouterr().out
+
+
+@pytest.fixture
+def heeds_interrupts():
+    """Heed Ctrl-C also where the suite runs in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+@pytest.mark.parametrize(
+    ("arguments", "how"),
+    [
+        (["train", "rotated-digits", "--out", "{}"], "the same command with --resume continues"),
+        (["demo", "--out", "{}"], "the same command continues"),
+    ],
+)
+def test_signals(
+    tmp_path, capsys, monkeypatch, heeds_interrupts, arguments, how, number, status, word
+):
+    """They end training at once, and tell how it goes on."""
+    from spatial_transformers.experiments.learner import Learner
+
+    before = signal.getsignal(number)
+    steps = []
+
+    def step(self, *batch):
+        steps.append(1)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Learner, "on_train_batch_end", step)
+    assert main([a.format(tmp_path / "run") for a in arguments]) == status
+    assert capsys.readouterr().err.splitlines()[-1] == f"stn {arguments[0]}: {word}; {how}"
+    assert len(steps) == 1
+    assert signal.getsignal(number) == before
+    assert not [path for path in tmp_path.rglob(".*") if path.suffix == ".partial"]
+
+
+def test_a_signal_beside_training(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "spatial_transformers.commands.eval.run", lambda args: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert main(["eval", "x"]) == 143
+    assert capsys.readouterr().err == "stn eval: terminated\n"

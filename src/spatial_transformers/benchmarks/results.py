@@ -1,15 +1,18 @@
 """A file of results, written whole after every case, which a later run continues."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import InputError
 from .._files import write_json
+from .._reading import read_json
+from .._types import brief
 from .measure import Found
 
 _LISTS = "rows", "absent"
+_LARGEST = 1 << 26  # bytes
+_LONGEST = 1000  # characters
 
 
 class Results:
@@ -23,7 +26,7 @@ class Results:
     def __init__(self, configuration: Mapping[str, Any], path: Path | None = None):
         self.path = path
         self.found: dict[str, Any] = {**configuration, "rows": [], "absent": []}
-        if path is not None and path.is_file():
+        if path is not None and path.exists():
             self.found = _continued(path, configuration)
         self.write()  # a path that cannot be written is found out now
 
@@ -50,24 +53,13 @@ class Results:
 
 def _continued(path: Path, configuration: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a file holds, if it was measured under the same configuration."""
-    try:
-        found = json.loads(path.read_text())
-        kept = all(isinstance(found[name], list) for name in _LISTS)
-        kept = kept and all(fact["case"] and fact["pass"] for n in _LISTS for fact in found[n])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(_not_results(path)) from error
-    if not kept:
-        raise InputError(_not_results(path))
+    expected = {name: [{"case": str, "pass": str}] for name in _LISTS}
+    cure = "name another file, or delete it"
+    found = read_json(path, expected, what="file of results", cure=cure, largest=_LARGEST)
     before = {name: value for name, value in found.items() if name not in _LISTS}
     if different := _differences(before, configuration):
-        raise InputError(
-            f"{path}: measured otherwise ({different}); name another file, or delete it"
-        )
+        raise InputError(f"{path}: measured otherwise ({brief(different, _LONGEST)}); {cure}")
     return found
-
-
-def _not_results(path: Path) -> str:
-    return f"{path}: not a file of results; name another file, or delete it"
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -78,5 +70,5 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
         if isinstance(old, dict) and isinstance(new, dict):
             lines += [text for text in [_differences(old, new)] if text]
         elif old != new:
-            lines.append(f"{name} {old}, now {new}")
+            lines.append(f"{brief(name)} {brief(old)}, now {brief(new)}")
     return "; ".join(lines)

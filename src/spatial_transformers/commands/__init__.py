@@ -2,8 +2,11 @@
 
 import argparse
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 from .. import InputError
@@ -12,6 +15,12 @@ from . import bench, demo, eval, export, info, reproduce, show, train, verify, w
 _COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, export, warp)
 _EXTRA = "pip install 'spatial-transformers[{}]'"
 
+_CONTINUED = {
+    "train": "the same command with --resume continues",
+    "reproduce": "the same command continues",
+    "demo": "the same command continues",
+    "bench": "the same command continues {json}",
+}
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -39,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub.set_defaults(run=command.run)
     args = parser.parse_args(argv)
     try:
-        return args.run(args)
+        with _terminable():
+            return args.run(args)
     except InputError as error:
         return _refuse(args.command, str(error), 2)
     except BrokenPipeError:  # the reader has left, as in `stn info | head`
@@ -50,10 +60,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         extra = _EXTRA.format("onnx" if error.name in _ONNX else "experiments")
         return _refuse(args.command, f"needs the package {error.name!r}: {extra}", 2)
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        return _refuse(args.command, "memory is full; ask for smaller images or batches", 2)
     except KeyboardInterrupt:
-        return _refuse(
-            args.command, "interrupted; the same command continues, `stn train` with --resume", 130
-        )
+        return _refuse(args.command, f"interrupted{_continued(args)}", 130)
+    except _Terminated:
+        return _refuse(args.command, f"terminated{_continued(args)}", 143)
+
+
+class _Terminated(BaseException):
+    """SIGTERM has come."""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM leave the block as an exception does, so that nothing half done stays."""
+    if threading.current_thread() is not threading.main_thread():  # others cannot ask for that
+        yield
+        return
+
+    def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+
+
+def _continued(args: argparse.Namespace) -> str:
+    """Return how a command goes on that was stopped, if it does."""
+    how = _CONTINUED.get(args.command, "").format(**vars(args))
+    return f"; {how}" if how and getattr(args, "json", args) else ""
 
 
 def _as_argument(given: str) -> str:
@@ -68,6 +110,12 @@ def _as_argument(given: str) -> str:
 def _refuse(command: str, reason: str, status: int) -> int:
     print(f"stn {command}: {reason}", file=sys.stderr)
     return status
+
+
+def _lacks_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        sign in str(error) for sign in ("can't allocate memory", "out of memory")
+    )
 
 
 def _reason(error: OSError) -> str:

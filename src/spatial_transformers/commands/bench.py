@@ -7,7 +7,6 @@ Examples:
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -30,17 +29,12 @@ def run(args: argparse.Namespace) -> int:
     """Print rows; return 1 if contenders of any case were unequal."""
     from ..benchmarks.run import bench
 
-    try:
-        unequal = bench(
-            args.cases,
-            quick=args.quick,
-            device=args.device,
-            repeats=args.repeats,
-            threads=args.threads,
-            path=args.json,
-        )
-    except KeyboardInterrupt:
-        kept = f"; the same command continues {args.json}" if args.json else ""
-        print(f"stn bench: interrupted{kept}", file=sys.stderr)
-        return 130
+    unequal = bench(
+        args.cases,
+        quick=args.quick,
+        device=args.device,
+        repeats=args.repeats,
+        threads=args.threads,
+        path=args.json,
+    )
     return 1 if unequal else 0

@@ -19,10 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the test error, the size of the network, and what its θ does."""
-    from ..experiments import run
+    from ..experiments import metrics, run
 
-    metrics = run.evaluate(args.run_folder, data=args.data, **trainer_options(args))
-    print(f"{args.run_folder}: {run.in_words(metrics)}")
-    for name, value in metrics["theta"].items():
+    found = run.evaluate(args.run_folder, data=args.data, **trainer_options(args))
+    print(f"{args.run_folder}: {metrics.in_words(found)}")
+    for name, value in found["theta"].items():
         print(f"  {name}: {value['mean']:.2f} ± {value['std']:.2f}")
     return 0

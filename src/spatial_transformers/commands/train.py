@@ -42,18 +42,16 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the test result."""
-    from ..experiments import run
+    from ..experiments import metrics, run
     from ..experiments.registry import changed, defaults, options
 
     started = run.started(args.out) if args.resume else None
     recipe = started or defaults(args.experiment)
     given = {name: getattr(args, name) for name in options() if getattr(args, name) is not None}
     recipe = changed(recipe, experiment=args.experiment, **given)
-    metrics = run.train(
-        recipe, args.out, data=args.data, resume=args.resume, **trainer_options(args)
-    )
+    found = run.train(recipe, args.out, data=args.data, resume=args.resume, **trainer_options(args))
     if run.is_first_process():
-        print(f"{args.out}: {run.in_words(metrics)}")
+        print(f"{args.out}: {metrics.in_words(found)}")
     return 0
 
 

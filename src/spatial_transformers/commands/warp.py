@@ -44,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--padding-mode",
         default="zeros",
-        help="zeros, constant, border, reflection, wrap or renormalise (zeros)",
+        type=_padding,
+        metavar="NAME[,NAME]",
+        help="zeros, constant, border, reflection, wrap or renormalise (zeros); one, or one each "
+        "for rows and columns, as border,wrap",
     )
     parser.add_argument(
         "--antialias", action="store_true", help="widen the kernel where it shrinks"
@@ -93,6 +96,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _padding(given: str) -> str | tuple[str, ...]:
+    names = tuple(given.split(","))
+    return names if len(names) > 1 else given
+
+
 def _fill(given: list[float], mode: str) -> list[float]:
     """Return the fill as images have it: colours from 0 to 1, multiplied by alpha."""
     fill = [number / 255 for number in given]
@@ -118,7 +126,7 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
     import torch
 
     from .. import InputError, make_transformation
-    from .._files import read_numbers
+    from .._reading import read_numbers
 
     moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
     chosen = (args.theta, args.theta_file, args.random, args.transformation)

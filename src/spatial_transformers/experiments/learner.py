@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from spatial_transformers import InputError, SpatialTransformer
+from spatial_transformers import SpatialTransformer
 
 from .base import Network
 from .pose import summarise
@@ -47,6 +47,7 @@ class Learner(LightningModule):
         self.test: dict[str, float] = {}
         self.seconds = 0.0  # of training, interruptions taken out
         self._started = 0.0
+        self.began = False  # to train; before, what a checkpoint holds is taken up
 
     def on_fit_start(self) -> None:
         """Start the clock."""
@@ -62,6 +63,7 @@ class Learner(LightningModule):
 
     def on_train_start(self) -> None:
         """Keep the first θ."""
+        self.began = True
         if self.global_step == 0:
             self._keep_poses()
 
@@ -109,18 +111,8 @@ class Learner(LightningModule):
         checkpoint["story"] = story
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the scores, seconds and poses of a checkpoint.
-
-        Raises:
-            InputError: if the checkpoint is of an earlier version, which kept other facts.
-
-        """
+        """Take up the scores, seconds and poses of a checkpoint."""
         story = checkpoint["story"]
-        if "validation" not in story:
-            raise InputError(
-                "last.ckpt: this run was begun by an earlier version; finish it with that one, or "
-                "delete the folder and train again"
-            )
         self.validation = {key: list(values) for key, values in story["validation"].items()}
         self.seconds = story["seconds"]
         self.poses = dict(story["poses"])

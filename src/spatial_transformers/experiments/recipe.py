@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from spatial_transformers import InputError, make_transformation
 
+from .._reading import fault
+from .._types import brief, shown
+
 #: The version of recipes on disk. It rises when a fact changes its meaning. A new fact does not
 #: raise it, since recipes without that fact have its default.
 VERSION = 1
 
-_KINDS = {str: (str,), bool: (bool,), int: (int,), float: (int, float)}
 Self = TypeVar("Self", bound="Recipe")
 
 
@@ -98,30 +100,28 @@ class Recipe:
                 fact, naming `source`.
 
         """
+        cure = f"give the folder of a run of version 1 to {VERSION}, made by `stn train`"
         if not isinstance(given, dict):
-            raise InputError(f"{source}: not a recipe; give the folder of a run")
+            raise InputError(f"{source}: not a recipe; {cure}")
         version, facts = given.get("version", 1), {**given}
         facts.pop("version", None)
-        if version not in range(1, VERSION + 1):
-            raise InputError(
-                f"{source}: a recipe of version {version!r}; this package reads 1 to {VERSION}"
-            )
+        if type(version) is not int or version not in range(1, VERSION + 1):
+            raise InputError(f"{source}: a recipe of version {shown(version)}; {cure}")
         known = {f.name: f for f in fields(cls)}
         odd = (set(facts) - set(known)) | ({"experiment"} - set(facts))
         if odd:
-            names = ", ".join(sorted(odd))
-            raise InputError(f"{source}: not a recipe of this version (differs in: {names})")
-        for name, value in facts.items():
-            if type(value) not in _KINDS[kind(known[name])]:
-                wanted = kind(known[name]).__name__
-                raise InputError(f"{source}: {name} is {value!r}; it must be a {wanted}")
-        return cls(**facts)
+            names = shown(sorted(odd))
+            raise InputError(f"{source}: not a recipe (differs in: {names}); {cure}")
+        kinds = {name: kind(known[name]) for name in facts}
+        if reason := fault(facts, kinds):
+            raise InputError(f"{source}: not a recipe ({reason}); {cure}")
+        return cls(**{name: of(facts[name]) for name, of in kinds.items()})
 
     def differences(self, other: "Recipe") -> str:
         """Say in which facts two recipes differ: `name: this → other`."""
         mine, theirs = asdict(self), asdict(other)
         return ", ".join(
-            f"{name}: {mine.get(name)} → {theirs.get(name)}"
+            f"{name}: {brief(mine.get(name))} → {brief(theirs.get(name))}"
             for name in {**mine, **theirs}
             if mine.get(name) != theirs.get(name)
         )

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from spatial_transformers import InputError
 
-from .._files import read_json
+from .._reading import read_json
+from .._types import shown
 from .base import Experiment
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
 from .recipe import Recipe, in_words, kind
@@ -92,8 +93,14 @@ def read(path: Path) -> Recipe:
         InputError: if there is none, or none that this version can read.
 
     """
-    facts = read_json(path)
-    name = facts.get("experiment") if isinstance(facts, dict) else None
-    if not isinstance(name, str) or name not in EXPERIMENTS:
-        raise InputError(f"{path}: no recipe of {', '.join(EXPERIMENTS)} (it names {name!r})")
-    return type(EXPERIMENTS[name].recipe).from_json(facts, path)
+    cure = "give the folder of a run made by `stn train`"
+    facts = read_json(path, {"experiment": str}, what="recipe", cure=cure)
+    if (name := facts["experiment"]) not in EXPERIMENTS:
+        known = ", ".join(EXPERIMENTS)
+        raise InputError(f"{path}: no recipe of {known} (it names {shown(name)}); {cure}")
+    recipe = type(EXPERIMENTS[name].recipe).from_json(facts, path)
+    try:
+        recipe.check()
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return recipe

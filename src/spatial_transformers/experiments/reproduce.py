@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from .._files import read_json, whole
-from . import bars, run
+from .._files import whole
+from . import bars, metrics, run
 from .base import Cell
 from .recipe import Recipe
 from .registry import named
@@ -93,8 +93,21 @@ def train(
                 if line := done.result():
                     bar.clear()
                     yield line
+    except Exception:  # the runs that go on may end
+        raise
+    except BaseException:
+        _stop_others()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _stop_others() -> None:
+    """End the processes that this one started, which may have taken on more than one run."""
+    for process in multiprocessing.active_children():
+        while process.is_alive():
+            process.terminate()
+            process.join(1)
 
 
 def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
@@ -104,8 +117,8 @@ def _train_one(cell: Cell, out: Path, seed: int, **options: Any) -> str | None:
             raise InputError(f"{folder}: another command trains it; wait, or ask --only for others")
         if not mine:
             return None
-        metrics = run.train(recipe, folder, resume=True, **options)
-    return f"{cell.name}, seed {seed}: {run.in_words(metrics)}"
+        found = run.train(recipe, folder, resume=True, **options)
+    return f"{cell.name}, seed {seed}: {metrics.in_words(found)}"
 
 
 def finished(chosen: Sequence[Cell], out: Path) -> list[Result]:
@@ -122,7 +135,8 @@ def finished(chosen: Sequence[Cell], out: Path) -> list[Result]:
         runs = [_run_of(cell, out, seed) for seed in seeds]
         for recipe, folder in runs:
             run.refuse_another(recipe, folder)
-        found.append(Result(cell, [read_json(folder / "metrics.json") for _, folder in runs]))
+        read = [metrics.read(folder / "metrics.json", recipe) for recipe, folder in runs]
+        found.append(Result(cell, read))
     return found
 
 

@@ -9,7 +9,6 @@ poses.safetensors   θ of a few images, as it developed in training
 metrics.json        written last: a run that has it is finished
 """
 
-from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +18,16 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 
 from spatial_transformers import InputError
 
-from .._files import read_json, whole, write_json
+from .._files import write_json
 from .._machine import facts
-from . import picture
+from .._reading import read_json
+from .._types import brief
+from . import metrics, picture, tensors
 from .base import Experiment, Network
-from .checkpoint import WholeCheckpoints
+from .checkpoint import CURE, WholeCheckpoints
 from .data.served import ServedData
 from .learner import Learner
 from .networks import count_parameters
@@ -66,34 +65,31 @@ def train(
                 f"{out}: holds a run already; continue it with --resume, or name another"
             )
         refuse_another(recipe, out)
-    if (out / "metrics.json").is_file():
-        return read_json(out / "metrics.json")
+    if (out / "metrics.json").exists():
+        return metrics.read(out / "metrics.json", recipe)
     data = _at(out, data)
     served = _data(recipe, data)
     seed_everything(recipe.seed, verbose=False)
     shown = served.fixed_batch(_SHOWN)[0]
     learner = Learner(experiment.network(recipe), experiment.task(recipe), recipe, shown)
-    checkpoint = out / "last.ckpt"
     runner = trainer(
         max_epochs=recipe.epochs,
         logger=TensorBoardLogger(out, name="", version="tensorboard"),
         callbacks=[checkpoints(out)],
-        plugins=[WholeCheckpoints()],
+        plugins=[WholeCheckpoints(learner)],
         use_distributed_sampler=False,
         precision=recipe.precision,
         **options,
     )
+    served.require_full_batches(runner.world_size)
     if runner.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "recipe.json", recipe.as_json())
         write_json(out / "data.json", {"folder": data and str(data.absolute())})
-    continued = str(checkpoint) if checkpoint.is_file() else None
     with surroundings(experiment.threads):
         made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
-        runner.fit(learner, served, ckpt_path=continued)
-    if runner.interrupted:
-        raise KeyboardInterrupt
-    metrics = {
+        _fit(runner, learner, served, out / "last.ckpt")
+    found = {
         **_score(runner, learner, served),
         "validation": learner.validation,
         "made": {
@@ -104,22 +100,37 @@ def train(
         },
     }
     if runner.is_global_zero:
-        with whole(out / "model.safetensors") as temporary:
-            weights = learner.network.state_dict().items()
-            temporary.write_bytes(save({name: value.contiguous() for name, value in weights}))
+        tensors.write(out / "model.safetensors", learner.network.state_dict())
         if learner.poses:
-            poses = torch.tensor([*learner.poses]), torch.stack([*learner.poses.values()])
-            with whole(out / "poses.safetensors") as temporary:
-                temporary.write_bytes(save({"step": poses[0], "theta": poses[1]}))
-        write_json(out / "metrics.json", metrics)
+            steps, theta = torch.tensor([*learner.poses]), torch.stack([*learner.poses.values()])
+            tensors.write(out / "poses.safetensors", {"step": steps, "theta": theta})
+        write_json(out / "metrics.json", found)
     runner.strategy.barrier()
-    return metrics
+    return found
+
+
+def _fit(runner: Trainer, learner: Learner, served: ServedData, checkpoint: Path) -> None:
+    """Train, from the checkpoint on if there is one."""
+    continued = str(checkpoint) if checkpoint.exists() else None
+    try:
+        runner.fit(learner, served, ckpt_path=continued)
+    except OSError as error:  # the writer of curves names no file
+        error.filename = error.filename or str(checkpoint.parent)
+        raise
+    except InputError:
+        raise
+    except Exception as error:
+        if continued is None or learner.began:
+            raise
+        raise InputError(
+            f"{checkpoint}: no checkpoint of this run ({brief(str(error))}); {CURE}"
+        ) from error
 
 
 def started(out: Path) -> Recipe | None:
     """Return the recipe that a run was started with, if there is such a run."""
     claimed = out / "recipe.json"
-    return read(claimed) if claimed.is_file() else None
+    return read(claimed) if claimed.exists() else None
 
 
 def is_first_process() -> bool:
@@ -159,14 +170,13 @@ def load(out: Path) -> tuple[Recipe, Network]:
     if not weights.is_file():
         raise InputError(f"{weights}: no such file; finish the run with `stn train --resume`")
     network = _checked(recipe).network(recipe)
-    try:
-        network.load_state_dict(load_file(weights))
-    except (SafetensorError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+    found = tensors.read(weights)
+    if different := tensors.difference(found, network.state_dict()):
         raise InputError(
             f"{weights}: not the weights of the {recipe.model} that {out / 'recipe.json'} "
-            f"describes ({first}); train again"
-        ) from error
+            f"describes ({different}); train again"
+        )
+    network.load_state_dict(found)
     return recipe, network.eval()
 
 
@@ -182,28 +192,30 @@ def show(out: Path, path: Path, *, count: int = 8, data: Path | None = None) -> 
 def film(out: Path, path: Path, *, data: Path | None = None) -> None:
     """Draw how the alignment of a few images developed while a finished run was trained."""
     recipe, network = load(out)
-    poses = load_file(out / "poses.safetensors")
     inputs, _ = _data(recipe, _at(out, data)).fixed_batch(_SHOWN)
+    poses = _poses(out / "poses.safetensors", network, len(inputs))
     picture.film(network, inputs, poses["step"], poses["theta"], path)
 
 
-def in_words(metrics: Mapping[str, Any]) -> str:
-    """Return the headline metric, and the counts of images and parameters, on one line."""
-    metric = named(metrics["recipe"]["experiment"]).headline
-    value, count = metrics[f"test_{metric.key}"], metrics["test_images"]
-    return (
-        f"test {metric.name} {metric.in_words(value)} of {count:,} images, "
-        f"{metrics['parameters']:,} parameters"
-    )
+def _poses(path: Path, network: Network, images: int) -> dict[str, torch.Tensor]:
+    """Return the steps (F,) after which θ of some images was kept, and that θ (F, N, P)."""
+    found, transformer = tensors.read(path), network.transformer
+    kept = max(1, found["step"].numel()) if "step" in found else 1
+    size = kept, images, transformer.transformation.num_parameters if transformer else 0
+    due = {"step": torch.empty(kept, dtype=torch.long), "theta": torch.empty(size)}
+    if different := tensors.difference(found, due):
+        raise InputError(f"{path}: not the poses of this run ({different}); train again")
+    return found
 
 
 def _at(out: Path, data: Path | None) -> Path | None:
     """Return where a run's data lie: as given, or where they lay when it was trained."""
     known = out / "data.json"
-    if data is not None or not known.is_file():
+    if data is not None or not known.exists():
         return data
-    folder = read_json(known).get("folder")
-    return folder and Path(folder)
+    expected, cure = {"folder": (str, None)}, "delete it, and give --data if the set has a folder"
+    folder = read_json(known, expected, what="note of where data lie", cure=cure)["folder"]
+    return None if folder is None else Path(folder)
 
 
 def _checked(recipe: Recipe) -> Experiment:
@@ -216,8 +228,11 @@ def _checked(recipe: Recipe) -> Experiment:
 def _data(recipe: Recipe, folder: Path | None) -> ServedData:
     experiment = named(recipe.experiment)
     data, task = experiment.data(recipe, folder), experiment.task(recipe)
-    for samples in (data.train, data.validation, data.test):
-        task.check(samples.targets, folder, recipe.experiment)
+    for part in ("train", "validation", "test"):
+        targets = getattr(data, part).targets
+        if not len(targets):
+            raise InputError(f"{folder}: no {part} samples were found; give a folder that has some")
+        task.check(targets, folder, recipe.experiment)
     if not recipe.hold_out:
         data = replace(data, train=data.train + data.validation)
     return ServedData(data, batch_size=recipe.batch_size, seed=recipe.seed)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,17 +65,25 @@ def _keep_freed_memory() -> None:
 def surroundings(limit: int | None) -> Iterator[None]:
     """Limit threads; silence Lightning about what is intended here, and about its use of torch."""
     _keep_freed_memory()
-    threads = torch.get_num_threads()
+    threads, said = torch.get_num_threads(), threading.excepthook
     torch.set_num_threads(min(threads, limit or threads))
+    # the writer of curves raises its error where it is used, too
+    threading.excepthook = lambda of: None if issubclass(of.exc_type, OSError) else said(of)
     with warnings.catch_warnings():
         for message in (
             ".*does not have many workers",  # the data are in memory
             ".*smaller than the logging interval",  # in tiny data sets
             ".*exists and is not empty",  # the run's folder, when it continues
+            "The dirpath has changed",  # the run's folder was moved before it continues
             ".*isinstance\\(treespec, LeafSpec\\)",  # Lightning 2.6 on torch 2.13
         ):
             warnings.filterwarnings("ignore", message)
         try:
             yield
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # Lightning's answer to Ctrl-C
+                raise KeyboardInterrupt from error
+            raise
         finally:
             torch.set_num_threads(threads)
+            threading.excepthook = said

@@ -43,15 +43,19 @@ class ServedData(LightningDataModule):
         self.seed = seed
         self.seconds = 0.0  # of training, spent on preparation; a GPU goes on meanwhile
 
+    def require_full_batches(self, processes: int) -> None:
+        """Refuse what the class says."""
+        if self.batch_size % processes or len(self.data.train) < self.batch_size:
+            raise InputError(
+                f"batches of {self.batch_size} were asked for, of {len(self.data.train)} images on "
+                f"{processes} processes; give a multiple of the processes, and no more than images"
+            )
+
     def train_dataloader(self) -> DataLoader:
         """Return this process's share of each batch, in an order of the seed and the epoch."""
         samples, trainer = self.data.train, self.trainer
         processes, rank = (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
-        if self.batch_size % processes or len(samples) < self.batch_size:
-            raise InputError(
-                f"batches of {self.batch_size} were asked for, of {len(samples)} images on "
-                f"{processes} processes; give a multiple of the processes, and no more than images"
-            )
+        self.require_full_batches(processes)
         numbered = _Numbered(samples)
         order = DistributedSampler(numbered, processes, rank, seed=self.seed)
         share = self.batch_size // processes

@@ -10,11 +10,14 @@
 namespace STN_ISA {
 namespace {
 
+constexpr double kNearest = 1e-6;  // the smallest w in front of the camera
+
 template <class R>
 struct Frame {  // of one image
   R matrix[4][4];
   const R* weights[4];  // of the functions, per row
   R scale[4];
+  bool large;  // whether pixels may overflow
 };
 
 template <class R>
@@ -23,6 +26,7 @@ STN_SHARED Frame<R> frame_of(const Job& job, int64_t n) {
   Frame<R> frame{};
   const int64_t rows = job.rows(), columns = call.columns, ndim = call.ndim;
   const R* m = static_cast<const R*>(call.coordinates_data);
+  frame.large = call.functions > 0;
   if (call.form == kPoints) return frame;
   if (call.coordinates_batch > 1) m += n * rows * columns;
   R odd = 0;  // NaN if a number of the matrix is not finite: then no point is
@@ -32,6 +36,9 @@ STN_SHARED Frame<R> frame_of(const Job& job, int64_t n) {
     frame.scale[r] = R(call.scale[r]);
     frame.matrix[r][ndim] = m[ndim] * frame.scale[r] + odd;
     frame.weights[r] = m + ndim + 1;
+    R most = magnitude(frame.matrix[r][ndim]);
+    for (int64_t c = 0; c < ndim; ++c) most += magnitude(frame.matrix[r][c]) * R(call.target[c]);
+    frame.large |= !(most < largest<R> / 4 * R(kNearest));
   }
   return frame;
 }
@@ -43,6 +50,7 @@ struct Coordinates {
   Lanes<R> quotient[D];  // of a perspective, before the centre is added
   Lanes<R> inverse;      // 1 / w
   Tile tile;
+  bool overflowed = false;  // some pixels, which are the largest number now
 
   STN_SHARED Coordinates(const Job& job, int64_t n, const Frame<R>& frame, Tile at)
       : tile(at) {
@@ -50,6 +58,7 @@ struct Coordinates {
       from_points(job, n);
     else
       from_matrix(job, frame);
+    if (frame.large && !all_finite()) saturate(pixel);
     for (int r = 0; r < D; ++r)  // lanes that are no points do as the first one does
       for (int64_t i = tile.count; i < kTile; ++i) pixel[r][i] = pixel[r][0];
   }
@@ -58,12 +67,14 @@ struct Coordinates {
   STN_SHARED void transpose(const Job& job, int64_t n, const Frame<R>& frame, Lanes<R> (&grad)[D],
                             R* sums) {
     const Call& call = job.call;
-    for (int r = 0; r < D; ++r)
-      each(i) grad[r][i] = overflows(pixel[r][i]) ? 0 : grad[r][i];
+    if (overflowed)
+      for (int r = 0; r < D; ++r)
+        each(i) grad[r][i] = magnitude(pixel[r][i]) == largest<R> ? 0 : grad[r][i];
     if (call.form == kPoints) return to_points(job, n, grad);
     Lanes<R> last;
     if (call.form == kPerspective) {
       each(i) last[i] = 0;
+      if (overflowed) saturate(quotient);
       for (int r = 0; r < D; ++r) each(i) {
         grad[r][i] *= inverse[i];
         last[i] -= grad[r][i] * quotient[r][i];
@@ -189,7 +200,7 @@ struct Coordinates {
     }
     for (int r = 0; r < D; ++r) {
       const R centre = R(job.call.centre[r]);
-      each(i) pixel[r][i] = saturated(pixel[r][i] + centre);
+      each(i) pixel[r][i] = pixel[r][i] + centre;
     }
   }
 
@@ -206,17 +217,16 @@ struct Coordinates {
         R total = m[r][D];
         STN_UNROLL
         for (int c = D - 1; c >= 0; --c) total = m[r][c] * position[c][i] + total;
-        pixel[r][i] = saturated(total + centre[r]);
+        pixel[r][i] = total + centre[r];
       }
     }
   }
 
   void divide(const Lanes<R>& w) {
-    each(i) inverse[i] = w[i] > R(1e-6) && finite(w[i]) ? 1 / w[i] : 0;
+    each(i) inverse[i] = w[i] > R(kNearest) && finite(w[i]) ? 1 / w[i] : 0;
     for (int r = 0; r < D; ++r) each(i) {
       const bool valid = inverse[i] > 0 && finite(pixel[r][i]);
-      const R divided = saturated(pixel[r][i] / w[i]);
-      quotient[r][i] = valid ? divided : 0;
+      quotient[r][i] = valid ? pixel[r][i] / w[i] : 0;
       pixel[r][i] = valid ? quotient[r][i] : nan<R>();
     }
   }
@@ -228,11 +238,25 @@ struct Coordinates {
     for (int r = 0; r < D; ++r) {
       const R sum = R(call.unit[r][0]), scale = R(call.unit[r][1]), less = R(call.unit[r][2]);
       load(points + r, tile.count, D, pixel[r]);
-      each(i) {
-        const R given = pixel[r][i], found = saturated((given + sum) * scale - less);
-        pixel[r][i] = finite(given) ? found : nan<R>();
-      }
+      each(i) pixel[r][i] = (pixel[r][i] + sum) * scale - less;
     }
+    if (all_finite()) return;
+    saturate(pixel);
+    for (int r = 0; r < D; ++r)
+      for (int64_t i = 0; i < tile.count; ++i)
+        if (!finite(points[i * D + r])) pixel[r][i] = nan<R>();
+  }
+
+  bool all_finite() const {
+    Index all = -1;
+    for (int r = 0; r < D; ++r) each(i) all &= -Index(finite(pixel[r][i]));
+    return all == -1;
+  }
+
+  // Puts the largest number in place of infinite ones; NaN stays.
+  void saturate(Lanes<R> (&numbers)[D]) {
+    overflowed = true;
+    for (int r = 0; r < D; ++r) each(i) numbers[r][i] = saturated(numbers[r][i]);
   }
 
   void to_points(const Job& job, int64_t n, const Lanes<R> (&grad)[D]) const {

@@ -71,20 +71,19 @@ inline double floor_of(double x) { return __builtin_floor(x); }
 inline double even(double x) { return __builtin_rint(x); }
 
 template <class R>
+inline R magnitude(R x) {
+  return x < 0 ? -x : x;
+}
+
+template <class R>
 inline bool finite(R x) {
-  return (x < 0 ? -x : x) <= largest<R>;
+  return magnitude(x) <= largest<R>;
 }
 
 // The largest number in place of an infinite one; NaN stays.
 template <class R>
 inline R saturated(R x) {
-  const R below = largest<R> < x ? largest<R> : x;
-  return -largest<R> > below ? -largest<R> : below;
-}
-
-template <class R>
-inline bool overflows(R x) {  // once it is saturated
-  return x == largest<R> || x == -largest<R>;
+  return x > largest<R> ? largest<R> : x < -largest<R> ? -largest<R> : x;
 }
 
 template <class R>

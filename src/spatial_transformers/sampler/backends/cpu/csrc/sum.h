@@ -21,6 +21,11 @@ STN_SHARED Work<S> weighted_sum(const T& taps, int64_t i, const S* from, Work<S>
   return total;
 }
 
+template <class S, class T>
+STN_SHARED void sum_again(const T& taps, const S* from, Work<S> fill, Tile tile, Lanes<Work<S>>& total) {
+  for (int64_t i = 0; i < tile.count; ++i) total[i] = weighted_sum(taps, i, from, fill);
+}
+
 template <class S, int K, class T>
 STN_SHARED void sum_plane(const Call& call, const T& taps, const char* from, Work<S> fill, Tile tile,
                           char* out) {
@@ -29,11 +34,9 @@ STN_SHARED void sum_plane(const Call& call, const T& taps, const char* from, Wor
   each(i) total[i] = 0;
   read<K>(typed<S>(from), taps, fill, call.image.pixel == 1,
           [&](int t, int i, R value) { total[i] += taps.weight[t][i] * value; });
-  bool all = true;
-  each(i) all &= finite(total[i]);
-  if (!all)
-    for (int64_t i = 0; i < tile.count; ++i)
-      total[i] = weighted_sum(taps, i, typed<S>(from), fill);
+  Index all = -1;
+  each(i) all &= -Index(finite(total[i]));
+  if (all != -1) sum_again(taps, typed<S>(from), fill, tile, total);
   store(total, tile.count, call.output.pixel, typed<S>(out));
 }
 
@@ -55,8 +58,6 @@ STN_SHARED void sum_points(const Call& call, const T& taps, int64_t n, Tile tile
   S* out = typed<S>(output_address(call, n, 0, tile));
   const int64_t channels = W == 4 ? 4 : call.channels, blocks = channels / W * W;
   const int64_t step = call.output.pixel;
-  Block<R, W> odd = {};  // NaN where a sum is not finite
-  bool all = true;
   for (int64_t i = 0; i < tile.count; ++i, out += step) {
     values.find(i);
     for (int64_t c = 0; c < blocks; c += W) {
@@ -67,22 +68,22 @@ STN_SHARED void sum_points(const Call& call, const T& taps, int64_t n, Tile tile
         load_block(values.at(t) + c, read);
         total += taps.weight[t][i] * read;
       }
-      odd += total - total;
       store_block(total, out + c);
     }
     for (int64_t c = blocks; c < channels; ++c) {
       R total = 0;
       for (int t = 0; t < T::kCount; ++t)
         if (values.has(t)) total += taps.weight[t][i] * widen(values.at(t)[c]);
-      all &= finite(total);
       narrow(total, out[c]);
     }
   }
-  STN_UNROLL
-  for (int k = 0; k < W; ++k) all &= odd[k] == 0;
-  if (all) return;
-  const S* fills = static_cast<const S*>(call.fill_data);
+  if (!taps.weightless(call.fill_data)) return;
   out -= tile.count * step;
+  Index all = -1;
+  for (int64_t i = 0; i < tile.count; ++i)
+    for (int64_t c = 0; c < channels; ++c) all &= -Index(finite(widen(out[i * step + c])));
+  if (all == -1) return;
+  const S* fills = static_cast<const S*>(call.fill_data);
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t i = 0; i < tile.count; ++i)
       narrow(weighted_sum(taps, i, from + c, fills ? R(widen(fills[c])) : R(0)), out[i * step + c]);

@@ -72,6 +72,17 @@ class Taps {
         ask<false>(from + at(row * K + K / 2, i) * size, values * size);
   }
 
+  // Whether some tap has no weight, of those that read a pixel, or of all.
+  bool weightless(bool outside) const {
+    Index any = 0;
+    for (int t = 0; t < kCount; ++t)
+      if (whole || outside)
+        each(i) any |= -Index(weight[t][i] == 0);
+      else
+        each(i) any |= -Index(weight[t][i] == 0) & inside[t][i];
+    return any != 0;
+  }
+
   int64_t at(int t, int64_t i) const { return whole ? start[i] + shift[t] : index[t][i]; }
 
  private:

@@ -48,13 +48,15 @@ def require_tensor(given: object, asked: object, what: str = "") -> None:
 
 def shown(given: object) -> str:
     """Return how messages quote what was given: at most a line."""
-    text = repr(given)
-    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+    return _cut(repr(given), _QUOTED)
 
 
 def brief(given: object, longest: int = _QUOTED) -> str:
     """Return a value as messages name it, without quotes: at most a line."""
-    text = repr(given)[1:-1] if isinstance(given, str) else repr(given)
+    return _cut(repr(given)[1:-1] if isinstance(given, str) else repr(given), longest)
+
+
+def _cut(text: str, longest: int) -> str:
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 

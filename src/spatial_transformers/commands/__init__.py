@@ -94,8 +94,10 @@ def _terminable() -> Iterator[None]:
 
 def _continued(args: argparse.Namespace) -> str:
     """Return how a command goes on that was stopped, if it does."""
-    how = _CONTINUED.get(args.command, "").format(**vars(args))
-    return f"; {how}" if how and getattr(args, "json", args) else ""
+    how = _CONTINUED.get(args.command)
+    if how is None or (args.command == "bench" and args.json is None):  # without a file
+        return ""
+    return f"; {how.format(**vars(args))}"
 
 
 def _as_argument(given: str) -> str:

@@ -66,9 +66,14 @@ def at_least(number: Any, least: float) -> Any:
     return number.clamp(min=least) if isinstance(number, Tensor) else torch.sym_max(number, least)
 
 
+def autocasts(device: torch.device) -> bool:
+    """Say whether autocast converts tensors of a device."""
+    return device.type != "meta" and torch.is_autocast_enabled(device.type)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Keep autocast from lowering the precision of θ and of coordinates."""
-    if device.type != "meta" and torch.is_autocast_enabled(device.type):
+    if autocasts(device):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._context import at_least, at_least_float32, without_autocast
+from .._context import at_least, at_least_float32, autocasts, without_autocast
 from .._types import Image, InputError, Size, require_tensor
 from ..grid.regular import as_target
 
@@ -22,8 +22,7 @@ def fitted(image: Image, size: tuple[int, ...], channels: int, dtype: torch.dtyp
     """
     require_tensor(image, "a localisation network", "image")
     resized = resize(image, size)
-    casts = image.device.type != "meta" and torch.is_autocast_enabled(image.device.type)
-    if image.shape[1] != channels or (image.dtype != dtype and not casts):
+    if image.shape[1] != channels or (image.dtype != dtype and not autocasts(image.device)):
         raise InputError(
             f"a localisation network of {channels} channels in {dtype} was given images of "
             f"{image.shape[1]} channels in {image.dtype}; give images, or make a network, to match"

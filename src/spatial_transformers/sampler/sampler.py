@@ -293,7 +293,7 @@ def _options(mode: str | Kernel, *others: Any) -> Options:
     if isinstance(mode, str) and context() == "eager":
         try:
             return remembered(mode, *others)
-        except TypeError:  # of what cannot be hashed, and is therefore no option
+        except TypeError:  # of what cannot be hashed: a list of paddings, or what is no option
             pass
     return Options(mode, *others)
 

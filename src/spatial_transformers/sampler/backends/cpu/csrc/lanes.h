@@ -65,13 +65,22 @@ inline void load(const S* from, int64_t count, int64_t stride, Lanes<R>& to) {
   }
 }
 
+// Writes a tile's values, and returns whether all are finite: to ask in the same loop costs least.
 template <class S, class R>
-inline void store(const Lanes<R>& from, int64_t count, int64_t stride, S* to) {
+inline bool store(const Lanes<R>& from, int64_t count, int64_t stride, S* to) {
+  Index all = -1;
   if (count == kTile && stride == 1) {
-    each(i) narrow(from[i], to[i]);
+    each(i) {
+      all &= -Index(finite(from[i]));
+      narrow(from[i], to[i]);
+    }
   } else {
-    for (int64_t i = 0; i < count; ++i) narrow(from[i], to[i * stride]);
+    for (int64_t i = 0; i < count; ++i) {
+      all &= -Index(finite(from[i]));
+      narrow(from[i], to[i * stride]);
+    }
   }
+  return all == -1;
 }
 
 template <class R>

@@ -77,7 +77,7 @@ inline R magnitude(R x) {
 
 template <class R>
 inline bool finite(R x) {
-  return magnitude(x) <= largest<R>;
+  return x - x == 0;
 }
 
 // The largest number in place of an infinite one; NaN stays.

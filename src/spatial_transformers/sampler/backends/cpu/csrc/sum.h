@@ -34,9 +34,8 @@ STN_SHARED void sum_plane(const Call& call, const T& taps, const char* from, Wor
   each(i) total[i] = 0;
   read<K>(typed<S>(from), taps, fill, call.image.pixel == 1,
           [&](int t, int i, R value) { total[i] += taps.weight[t][i] * value; });
-  Index all = -1;
-  each(i) all &= -Index(finite(total[i]));
-  if (all != -1) sum_again(taps, typed<S>(from), fill, tile, total);
+  if (store(total, tile.count, call.output.pixel, typed<S>(out))) return;
+  sum_again(taps, typed<S>(from), fill, tile, total);
   store(total, tile.count, call.output.pixel, typed<S>(out));
 }
 

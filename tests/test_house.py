@@ -24,7 +24,10 @@ LAYERS = (
     ("experiments",),
     ("export",),
     ("arrangements",),
+    ("show", "training"),
     ("transformer",),
+    ("protection",),
+    ("_drawing", "losses"),
     ("localisation", "sampler"),
     ("grid",),
     ("_images",),
@@ -76,7 +79,7 @@ def allowed(name: str, room: str, path: Path) -> bool:
     if first == room:
         return not ("backends" in path.parts and name.startswith("sampler.sampler."))
     if room == "experiments":  # a user of the library, beside the ground
-        return first in ("_files", "_machine", "_reading", "_images", "_types")
+        return RANK.get(first, 0) >= RANK["_images"] or first in ("_drawing", "protection")
     return first not in RANK or RANK[first] > RANK.get(room, -1)
 
 

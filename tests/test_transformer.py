@@ -15,12 +15,26 @@ from spatial_transformers import (
     KERNELS,
     Affine,
     Attention,
+    Compose,
+    InputError,
     LocalisationCNN,
     LocalisationFCN,
     Sampler,
     SpatialTransformer,
     warp,
 )
+
+
+class Constant(nn.Module):
+    """A localisation network that predicts given numbers."""
+
+    def __init__(self, theta):
+        super().__init__()
+        self.register_buffer("theta", theta)
+
+    def forward(self, image):
+        return self.theta
+
 
 corners = pytest.mark.parametrize("align_corners", [False, True])
 dimensions = pytest.mark.parametrize("ndim", [2, 3])
@@ -30,7 +44,7 @@ SIZE = (12, 15, 10)
 
 def _at_identity(ndim=2, network=LocalisationFCN, transformation=Affine, size=None, **options):
     transformation = transformation(ndim)
-    localisation = network(transformation, in_channels=2, input_size=8)
+    localisation = network(transformation, in_channels=2, input_size=8, lr_multiplier=1.0)
     return SpatialTransformer(localisation, transformation, Sampler(**options), size=size)
 
 
@@ -196,7 +210,8 @@ def test_copies():
 
 def test_state_is_that_of_the_localisation_alone():
     stn, other = _posed(), _posed(size=(5, 5))
-    assert all(name.startswith("localisation.") for name in stn.state_dict())
+    others = [name for name in stn.state_dict() if not name.startswith("localisation.")]
+    assert others == ["_extra_state"]  # what θ means
     other.load_state_dict(stn.state_dict())
     other.size = None
     image = _image()
@@ -216,7 +231,8 @@ def test_built_on_meta_then_loaded(ndim):
 def test_any_module_is_a_localisation_network():
     image = _image()
     linear = nn.Sequential(nn.Flatten(), nn.Linear(2 * 12 * 15, 3))
-    warped, theta = SpatialTransformer(linear, Attention())(image, return_theta=True)
+    stn = SpatialTransformer(linear, Attention(), Sampler(), reach=None)
+    warped, theta = stn(image, return_theta=True)
     assert_identical(theta, linear(image))
     assert_identical(warped, warp(image, linear(image), Attention()))
 
@@ -225,3 +241,58 @@ def test_repr_tells_options():
     shown = repr(_at_identity(size=9, padding_mode="constant", fill_value=2.0))
     for part in ("size=(9, 9)", "mode='bilinear'", "fill_value=2.0", "Affine(ndim=2)"):
         assert part in shown
+
+
+def test_a_state_whose_theta_means_something_else_is_refused():
+    """Entries of a matrix read as angles would move every image, without a word."""
+    matrix, parts = Affine(), Affine(parameters="geometric")
+    states = [
+        SpatialTransformer(LocalisationFCN(family, in_channels=2, input_size=8), family)
+        for family in (matrix, parts, Affine(bounds={"tx": (-1.0, 1.0)}))
+    ]
+    for stn in states:
+        for other in states:
+            if stn is other:
+                stn.load_state_dict(other.state_dict())
+            else:
+                with pytest.raises(InputError, match=r"whose theta means .*Affine \("):
+                    stn.load_state_dict(other.state_dict())
+    old = {k: v for k, v in states[0].state_dict().items() if k != "_extra_state"}
+    states[1].load_state_dict(old)  # which does not say
+
+
+@pytest.mark.parametrize("kind", [Affine, Attention])
+def test_theta_is_what_is_used(kind):
+    """Under bounds the numbers of the network are others: 241 where the bound is ±1.5."""
+    bounded, far = kind(bounds=(-1.5, 1.5)), 240 * torch.randn(3, kind().num_parameters)
+    image = _image()
+    stn = SpatialTransformer(Constant(far), bounded, Sampler(), reach=None)
+    warped, theta = stn(image, return_theta=True)
+    assert theta.abs().max() <= 1.5
+    assert_identical(theta, bounded.values(far))
+    assert_identical(warped, warp(image, far, bounded))
+    assert_identical(warped, stn.warp(image, theta))
+    assert_identical(warped, warp(image, theta, kind()))
+    assert_identical(stn.transformation.values(theta), theta)
+
+
+def test_theta_is_what_is_used_by_joined_transformations():
+    joined = Compose(Attention(bounds={"s": (0.2, 2.0)}), Affine(bounds=(-1.5, 1.5)))
+    far, image = 30 * torch.randn(3, 9), _image()
+    stn = SpatialTransformer(Constant(far), joined, Sampler(), reach=None)
+    warped, theta = stn(image, return_theta=True)
+    assert (theta[:, 0] >= 0.2).all()
+    assert (theta[:, 3:].abs() <= 1.5).all()
+    assert_identical(warped, warp(image, far, joined))
+    assert_identical(warped, stn.warp(image, theta))
+    assert_identical(joined.values(far), theta)  # its own bounds are where they were
+
+
+def test_a_bounded_transformer_is_copied_and_moved():
+    bounded = Affine(bounds=(-1.5, 1.5))
+    localisation = LocalisationFCN(bounded, in_channels=2, input_size=8, perturbation=9.0)
+    stn, image = SpatialTransformer(localisation, bounded), _image()
+    for twin in (copy.deepcopy(stn), pickle.loads(pickle.dumps(stn))):
+        assert_identical(twin.eval()(image), stn.eval()(image))
+    double = copy.deepcopy(stn).double()
+    assert_close(double(image.double()).float(), stn(image), rtol=0, atol=1e-3)

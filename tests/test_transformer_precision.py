@@ -6,7 +6,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from equality import assert_identical
-from spatial_transformers import Affine, LocalisationFCN, SpatialTransformer, warp
+from spatial_transformers import Affine, LocalisationFCN, Sampler, SpatialTransformer, warp
 
 ZOOM_AND_MOVE = [1.00390625, 0.0, -0.0625, 0.0, 0.75, 0.125]  # m11 lies between two bfloat16
 
@@ -24,8 +24,10 @@ class Fixed(nn.Module):
 
 def _stn(perturbation=0.3):
     affine = Affine()
-    localisation = LocalisationFCN(affine, in_channels=2, input_size=8, perturbation=perturbation)
-    return SpatialTransformer(localisation, affine)
+    localisation = LocalisationFCN(
+        affine, in_channels=2, input_size=8, perturbation=perturbation, lr_multiplier=1.0
+    )
+    return SpatialTransformer(localisation, affine, Sampler())
 
 
 def _image():

@@ -27,7 +27,9 @@ SIZES = ((12, 9, 10), (17, 14, 11), (8, 23, 13), (30, 8, 8))
 
 def _stn(ndim, network=LocalisationCNN, perturbation=0.3, size=None, **options):
     affine = Affine(ndim)
-    localisation = network(affine, in_channels=1, input_size=8, perturbation=perturbation)
+    localisation = network(
+        affine, in_channels=1, input_size=8, perturbation=perturbation, lr_multiplier=1.0
+    )
     return SpatialTransformer(localisation, affine, Sampler(**options), size=size)
 
 

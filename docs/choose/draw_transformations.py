@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from spatial_transformers import FAMILIES, Transformation, make_transformation, warp
-from spatial_transformers.experiments.picture import grid_lines
+from spatial_transformers._drawing import grid_lines
 
 FOLDER = Path(__file__).parent / "transformation"
 SIZE = 200  # pixels of the picture, per axis

@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 from ._types import InputError
 
 Context = Literal["eager", "compile", "export", "transform"]
+STEPS = ("eager", "compile")  # where training takes its steps
 
 # `torch.jit.trace` warns of every branch on a size. Those of this package check sizes, or tell one
 # image or pixel from several, as torch's own do, for which it ignores such warnings alike.
@@ -56,6 +57,22 @@ def _recorded(tensors: tuple[Tensor, ...]) -> bool:
         else:  # a subclass that sees every operation, as that of fake tensors
             return True
     return _dispatch_modes() > 0 and any(map(torch._C._get_dispatch_mode, _RECORDERS))  # pyright: ignore
+
+
+class Fixed:
+    """A number of a module that compilers take for a constant.
+
+    With `dynamic=True` they take floats for inputs, and compile everything once more where one
+    decides something. What is written as digits is fixed.
+    """
+
+    def __init__(self, number: float):
+        self._digits = repr(float(number))
+
+    @property
+    def value(self) -> float:
+        """The number."""
+        return float(self._digits)
 
 
 def at_least(number: Any, least: float) -> Any:

@@ -16,6 +16,7 @@ from spatial_transformers.benchmarks.results import Results
 from spatial_transformers.experiments import metrics, run
 from spatial_transformers.experiments.checkpoint import WholeCheckpoints
 from spatial_transformers.experiments.registry import defaults, read
+from spatial_transformers.experiments.tensors import difference
 from spatial_transformers.experiments.trainer import surroundings
 
 from .mnist import write_mnist
@@ -285,3 +286,12 @@ def test_damaged_tensors(left, tmp_path, monkeypatch, name):
     path.unlink()
     os.mkfifo(path)
     assert "no regular file" in refusal(draw, path) or name == "model"
+
+
+def test_weights_of_before_may_lack_what_modules_say_of_themselves():
+    """Those among the documentation's results were written before a state said what θ means."""
+    weight, said = torch.rand(3), torch.zeros(2, dtype=torch.uint8)
+    network = {"weight": weight, "stn._extra_state": said, "_extra_state": said}
+    assert difference({"weight": weight}, network) == ""
+    assert difference({"weight": weight, "other._extra_state": said}, network) != ""
+    assert difference({"stn._extra_state": said}, network) == "weight is missing"

@@ -5,8 +5,9 @@ import torch
 from PIL import Image
 
 from spatial_transformers import Affine, InputError
+from spatial_transformers._drawing import grid_lines
 from spatial_transformers.experiments.networks import build
-from spatial_transformers.experiments.picture import draw, film, grid_lines
+from spatial_transformers.experiments.picture import draw, film
 from spatial_transformers.experiments.task import Classification
 
 TASK = Classification(10)

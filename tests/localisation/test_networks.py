@@ -24,9 +24,10 @@ from spatial_transformers.localisation.resize import resize
 
 NETWORKS = {
     "cnn": LocalisationCNN,
-    "cnn-norm": partial(LocalisationCNN, batch_norm=True),
+    "cnn-norm": partial(LocalisationCNN, norm="batch"),
+    "paper": LocalisationCNN.paper,
     "fcn": LocalisationFCN,
-    "fcn-norm": partial(LocalisationFCN, batch_norm=True),
+    "fcn-norm": partial(LocalisationFCN, norm="batch"),
 }
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
 dimensions = pytest.mark.parametrize("ndim", [2, 3])
@@ -47,7 +48,7 @@ def _is_fcn(network):
 
 
 def _narrow(network):
-    return {"hidden": (5,)} if _is_fcn(network) else {"filters": 3, "hidden": 5}
+    return {"hidden": (5,)} if _is_fcn(network) else {"filters": (3, 4), "hidden": 5}
 
 
 def _shapes(module):
@@ -141,8 +142,9 @@ def test_state_loads_elsewhere(network, ndim):
 @networks
 @dimensions
 def test_parameters_do_not_depend_on_options_of_no_concern(network, ndim):
-    base = _shapes(network(Affine(ndim), in_channels=1))
-    assert _shapes(network(Affine(ndim), in_channels=1, input_size=32 if ndim == 2 else 16)) == base
+    module = network(Affine(ndim), in_channels=1)
+    base, size = _shapes(module), module.input_size[0]
+    assert _shapes(network(Affine(ndim), in_channels=1, input_size=size)) == base
     assert _shapes(network(Affine(ndim), in_channels=1, perturbation=0.1)) == base
 
 
@@ -189,17 +191,34 @@ def test_no_reference_to_the_transformation_is_kept(network):
 
 def test_widths_of_the_paper_and_others():
     shapes = _shapes(LocalisationFCN(Affine(), in_channels=1, input_size=8, hidden=(5, 7)))
-    assert list(shapes.values()) == [(5, 64), (5,), (7, 5), (7,), (6, 7), (6,)]
-    shapes = _shapes(LocalisationCNN(Affine(), in_channels=3, filters=4, hidden=9))
+    rate = ()  # the multiplier
+    assert list(shapes.values()) == [rate, (5, 64), (5,), (7, 5), (7,), (6, 7), (6,)]
+    shapes = _shapes(LocalisationCNN.paper(Affine(), in_channels=3, filters=4, hidden=9))
     assert list(shapes.values()) == [
-        *[(4, 3, 5, 5), (4,), (4, 4, 5, 5), (4,)],
+        *[rate, (4, 3, 5, 5), (4,), (4, 4, 5, 5), (4,)],
         *[(9, 4 * 10 * 10), (9,), (6, 9), (6,)],
+    ]
+    options = {"filters": (3, 4, 5), "hidden": 9, "norm": None, "input_size": 60}
+    shapes = _shapes(LocalisationCNN(Affine(), in_channels=2, **options))
+    assert list(shapes.values()) == [
+        *[rate, (3, 2, 5, 5), (3,), (4, 3, 5, 5), (4,), (5, 4, 5, 5), (5,)],
+        *[(9, 5 * 4 * 4), (9,), (6, 9), (6,)],
     ]
 
 
-@pytest.mark.parametrize(("size", "padding"), [(14, 0), (13, 2), ((13, 40), 2), ((14, 40), 0)])
-def test_below_14_pixels_convolutions_keep_the_size(size, padding):
-    module = LocalisationCNN(Affine(), in_channels=1, input_size=size)
+@pytest.mark.parametrize(
+    ("size", "network", "padding"),
+    [
+        (14, LocalisationCNN.paper, 0),
+        (13, LocalisationCNN.paper, 2),
+        ((13, 40), LocalisationCNN.paper, 2),
+        ((14, 40), LocalisationCNN.paper, 0),
+        (16, LocalisationCNN, 0),
+        (15, LocalisationCNN, 2),
+    ],
+)
+def test_small_inputs_keep_their_size(size, network, padding):
+    module = network(Affine(), in_channels=1, input_size=size)
     convolutions = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     assert [convolution.padding for convolution in convolutions] == [(padding, padding)] * 2
 

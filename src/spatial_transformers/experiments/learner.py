@@ -1,14 +1,13 @@
 """Training of a network on its task, as a Lightning module."""
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor
 
-from spatial_transformers import SpatialTransformer
+from spatial_transformers import SpatialTransformer, parameter_groups
 
 from .base import Network
 from .pose import summarise
@@ -119,22 +118,22 @@ class Learner(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip the localisation networks' gradient."""
-        parameters = _once(p for t in self._transformers() for p in t.localisation.parameters())
-        torch.nn.utils.clip_grad_norm_(parameters, self.recipe.localisation_clip)
+        transformers = [m for m in self.network.modules() if isinstance(m, SpatialTransformer)]
+        theirs = {id(p): p for t in transformers for p in t.localisation.parameters()}
+        torch.nn.utils.clip_grad_norm_(theirs.values(), self.recipe.localisation_clip)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a group per learning rate, and its schedule."""
         recipe = self.recipe
-        aligning = _once(p for t in self._transformers() for p in t.parameters())
-        theirs = {id(p) for p in aligning}
-        others = [p for p in self.network.parameters() if id(p) not in theirs]
-        groups = [{"params": others, "lr": recipe.lr}]
-        if aligning:
-            rate = recipe.lr * recipe.localisation_lr
-            groups.append({"params": aligning, "lr": rate, "weight_decay": 0.0})
+        groups = parameter_groups(
+            self.network,
+            recipe.lr,
+            localisation_lr=recipe.lr * recipe.localisation_lr,
+            weight_decay=recipe.weight_decay,
+        )
         # a fused step unscales float16's gradients itself, after they are clipped
         fused = recipe.precision != "16-mixed"
-        optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=fused)
+        optimizer = torch.optim.AdamW(groups, fused=fused)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=[group["lr"] for group in groups],
@@ -144,9 +143,6 @@ class Learner(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    def _transformers(self) -> list[SpatialTransformer]:
-        return [m for m in self.network.modules() if isinstance(m, SpatialTransformer)]
 
     @torch.no_grad()
     def _keep_poses(self) -> None:
@@ -176,8 +172,3 @@ class Learner(LightningModule):
             self.theta = torch.cat(self._thetas)
         self._thetas.clear()
         return found
-
-
-def _once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Return each parameter once, also those of a shared localisation network."""
-    return list({id(p): p for p in parameters}.values())

@@ -36,17 +36,26 @@ def read(path: Path) -> dict[str, Tensor]:
 
 
 def difference(found: Mapping[Any, object], expected: Mapping[Any, Tensor]) -> str:
-    """Return in words how tensors differ in names, shapes or kinds of numbers, or nothing."""
-    if odd := {*found} ^ {*expected}:
+    """Return in words how tensors differ in names, shapes or kinds of numbers, or nothing.
+
+    What a module says of itself besides its tensors (`_extra_state`) may be missing, as in files of
+    before there was any.
+    """
+    odd = {name for name in {*found} ^ {*expected} if not _is_extra(name) or name not in expected}
+    if odd:
         name = min(odd, key=str)
         return f"{brief(name)} is {'missing' if name in expected else 'not of it'}"
     for name, due in expected.items():
-        value = found[name]
+        value = found.get(name, due)
         if not isinstance(value, Tensor):
             return f"{name} is no tensor"
         if value.shape != due.shape or _kind(value) != _kind(due):
             return f"{name} is {_facts(value)}, not {_facts(due)}"
     return ""
+
+
+def _is_extra(name: object) -> bool:
+    return str(name).rpartition(".")[2] == "_extra_state"
 
 
 def _kind(value: Tensor) -> tuple[bool, bool]:

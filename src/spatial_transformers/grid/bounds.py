@@ -2,10 +2,13 @@
 
 On each side of the identity e, an entry with a bound at distance s from it reads
 
-    value = e + s · tanh((θ - e) / s)
+    value = e + s · φ((θ - e) / s),    φ(x) = 2/π · arctan(π/2 · x),
 
 and a side without a bound reads θ itself. So the identity is exact, the slope there is 1, and the
 second derivative is continuous. However large θ is, its value is within bounds, to the last bit.
+
+φ's slope falls with the square of x only. That of tanh is zero in float32 from x = 10 on: a θ that
+has run that far would never come back.
 """
 
 import math
@@ -49,19 +52,36 @@ class Squash(nn.Module):
         start, low, high = self._numbers(theta)
         away = theta - start
         span, bounded = _span(away, start, low, high)
-        squashed = (start + span * torch.tanh(away / span)).clamp(low, high)  # against rounding
-        return squashed.where(bounded, theta)
+        values = start + span * squashed(away / span)
+        rounding = (values - values.clamp(low, high)).detach()  # whose slope would be 0
+        return (values - rounding).where(bounded, theta)
 
     def inverse(self, values: Tensor) -> Tensor:
         """Return the θ of values (N, P): infinite at a bound, NaN beyond it."""
         start, low, high = self._numbers(values)
         away = values - start
         span, bounded = _span(away, start, low, high)
-        return (start + span * torch.atanh((away / span).where(bounded, 0))).where(bounded, values)
+        return (start + span * _unsquashed((away / span).where(bounded, 0))).where(bounded, values)
 
     def _numbers(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         start, low, high = (self.constants[name].to(like) for name in ("start", "low", "high"))
         return start, low, high
+
+
+def squashed(x: Tensor) -> Tensor:
+    """Return φ(x)."""
+    return 2 / math.pi * torch.arctan(math.pi / 2 * x)
+
+
+def _unsquashed(y: Tensor) -> Tensor:
+    """Return φ⁻¹(y) = 2/π · tan(π/2 · y): infinite at ±1, NaN beyond.
+
+    Near ±1, 1 / tan(π/2 · (1 - |y|)) keeps the digits.
+    """
+    size, near = y.abs(), y.abs() < 0.5
+    inner = torch.tan(math.pi / 2 * y.where(near, 0))
+    outer = y.sign() / torch.tan(math.pi / 2 * (1 - size).where(~near, 0.5))
+    return 2 / math.pi * inner.where(near, outer).where(size <= 1, torch.nan)
 
 
 def _span(away: Tensor, start: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ on further functions too, from `Deformation` if it adds a displacement to every 
 `Transformation` itself otherwise.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -198,6 +199,13 @@ class Transformation(nn.Module, ABC):
         """Return the entries as the map uses them: θ itself, or θ brought within its bounds."""
         return self._values(self.check(theta))
 
+    def without_bounds(self) -> "Transformation":
+        """Return the family without its bounds: its θ are what `values` of this one returns.
+
+        It has this one's tensors, not copies; without bounds it is this one.
+        """
+        return self if self._squash is None else self._replaced(_squash=None)
+
     def check(self, theta: Tensor) -> Tensor:
         """Return θ in float32 or better.
 
@@ -227,6 +235,15 @@ class Transformation(nn.Module, ABC):
         """Bound the entries; a family that has bounds calls it last in its constructor."""
         if bounds is not None:
             self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
+
+    def _replaced(self, **modules: nn.Module | None) -> "Transformation":
+        """Return this transformation with other sub-modules, and its own tensors."""
+        view = copy.copy(self)
+        kept = {n: m for n, m in self._modules.items() if n not in modules}
+        object.__setattr__(view, "_modules", kept)
+        for name, module in modules.items():
+            setattr(view, name, module)
+        return view
 
     def _values(self, theta: Tensor) -> Tensor:
         """Return the entries as the map uses them, of a θ that is checked."""

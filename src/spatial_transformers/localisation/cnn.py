@@ -1,38 +1,49 @@
-"""Convolutional localisation network, the paper's for ST-CNN: conv – pool – conv – fc – θ."""
+"""Convolutional localisation networks: one that finds the pose, and the paper's for ST-CNN."""
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .._types import Image, InputError, Size, Theta
+from .._types import InputError, Size
 from ..grid import Transformation
 from .head import RegressionHead, require_counts
-from .resize import fitted, fixed_size
+from .multiplied import CONVOLUTIONS, Linear
+from .network import LocalisationNetwork
+from .norm import Norm, normalisation
 
 _KERNEL = 5
-_SMALLEST_UNPADDED = 14  # (14 - 4) / 2 - 4 leaves one pixel
+_SIZES = {1: 64, 2: 48, 3: 24}  # by dimensions
 
 
-class LocalisationCNN(nn.Module):
-    """Convolution 5 – max-pool 2 – convolution 5 – fully connected – θ (section 3.1).
+class LocalisationCNN(LocalisationNetwork):
+    """Convolutions 5, each pooled by two, – fully connected – θ (section 3.1).
 
-    The layers are the paper's. They would leave nothing of an input below 14 pixels, so there the
-    convolutions are padded to keep the size. Batch normalisation is not the paper's; with it the
-    network finds large rotations much sooner. It comes after the pooling, which leaves a quarter of
-    the numbers.
+    It sees enough pixels to find the pose of a digit or a sign, and learns at a tenth of the
+    optimiser's rate. Each sample is normalised by itself (`norm="group"`), so that it does the same
+    for a batch of one, in training and after. The choices are those of the page *Troubleshooting*;
+    `LocalisationCNN.paper` is the paper's network.
+
+    Where the input is so small that nothing would be left of it (15 pixels and less), convolutions
+    are padded to keep its size.
 
     Args:
         transformation: read for its `ndim`, `num_parameters` and `identity()`.
         in_channels: channels of the image.
         input_size: the size to which the image is first resized, antialiased, so that parameters do
-            not depend on the image's own; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless
-            given. The paper takes half the image's size.
-        filters: filters of both convolutions.
+            not depend on the image's own; 64 pixels in 1-D, 48 per axis in 2-D and 24 in 3-D unless
+            given.
+        filters: of every convolution; a number is that of two.
         hidden: width of the fully connected layer.
-        batch_norm: normalise batches after the pooling and after the second convolution.
+        norm: what is normalised behind every convolution: `group`, all of a sample together;
+            `batch`, every channel over the batch; None, nothing.
+        pool_last: pool behind the last convolution, too.
         start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
+        lr_multiplier: the fraction of the optimiser's learning rate that the network learns at, by
+            whatever optimiser: its weights are that many times its parameters.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -48,7 +59,7 @@ class LocalisationCNN(nn.Module):
         >>> LocalisationCNN(Affine(), in_channels=3)(torch.rand(5, 3, 60, 40)).shape
         torch.Size([5, 6])
 
-    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1 and appendix A.4.
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.1.
 
     """
 
@@ -58,49 +69,81 @@ class LocalisationCNN(nn.Module):
         *,
         in_channels: int,
         input_size: Size | None = None,
-        filters: int = 20,
-        hidden: int = 20,
-        batch_norm: bool = False,
+        filters: int | Sequence[int] = (8, 16),
+        hidden: int = 128,
+        norm: Norm = "group",
+        pool_last: bool = True,
         start: Tensor | None = None,
         perturbation: float = 0.0,
+        lr_multiplier: float = 0.1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__()
-        require_counts(in_channels=in_channels, filters=filters, hidden=hidden)
-        self.in_channels = in_channels
-        self.input_size = fixed_size(input_size, transformation.ndim)
+        ndim = transformation.ndim
+        input_size = _SIZES.get(ndim) if input_size is None else input_size
+        super().__init__(transformation, in_channels, input_size, lr_multiplier)
+        require_counts(in_channels=in_channels, hidden=hidden)
+        widths = (filters, filters) if isinstance(filters, int) else tuple(filters)
+        for width in widths:
+            require_counts(filters=width)
         if min(self.input_size) < 2:
             raise InputError(f"input_size {self.input_size} was asked for; give 2 pixels or more")
-        padding = 0 if min(self.input_size) >= _SMALLEST_UNPADDED else _KERNEL // 2
+        pools = [True] * (len(widths) - 1) + [pool_last]
+        padding = 0 if min(_left(n, pools, 0) for n in self.input_size) > 0 else _KERNEL // 2
         factory: Any = {"device": device, "dtype": dtype}
-        ndim = transformation.ndim
-        convolution, pool = getattr(nn, f"Conv{ndim}d"), getattr(nn, f"MaxPool{ndim}d")
-        norm = [getattr(nn, f"BatchNorm{ndim}d")] if batch_norm else []
-        self.body = nn.Sequential(
-            convolution(in_channels, filters, _KERNEL, padding=padding, **factory),
-            pool(2),
-            *(layer(filters, **factory) for layer in norm),
-            nn.ReLU(),
-            convolution(filters, filters, _KERNEL, padding=padding, **factory),
-            *(layer(filters, **factory) for layer in norm),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(filters * self._pixels_left(padding), hidden, **factory),
-            nn.ReLU(),
-        )
-        self.head = RegressionHead(
-            hidden, transformation, start=start, perturbation=perturbation, **factory
-        )
-
-    def forward(self, image: Image) -> Theta:
-        """Return θ (N, P) of images (N, C, *any size)."""
-        dtype = self.head.weight.dtype
-        return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))
-
-    def _pixels_left(self, padding: int) -> int:
-        lost = _KERNEL - 1 - 2 * padding
-        pixels = 1
+        rate = self._multiplier
+        convolution = partial(CONVOLUTIONS[ndim], lr_multiplier=rate, padding=padding, **factory)
+        pool = partial(getattr(nn, f"MaxPool{ndim}d"), 2, ceil_mode=padding > 0)
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for width, pooled in zip(widths, pools, strict=True):
+            layers += [convolution(channels, width, _KERNEL), *([pool()] if pooled else [])]
+            layers += [*normalisation(norm, width, ndim, rate, **factory), nn.ReLU()]
+            channels = width
         for n in self.input_size:
-            pixels *= (n - lost) // 2 - lost
-        return pixels
+            channels *= _left(n, pools, padding)
+        layers += [nn.Flatten(), Linear(channels, hidden, lr_multiplier=rate, **factory), nn.ReLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = RegressionHead(
+            hidden,
+            transformation,
+            start=start,
+            perturbation=perturbation,
+            lr_multiplier=lr_multiplier,
+            **factory,
+        )
+
+    @classmethod
+    def paper(
+        cls, transformation: Transformation, *, in_channels: int, **options: Any
+    ) -> "LocalisationCNN":
+        """Return the paper's network for ST-CNN (appendix A.4).
+
+        It is conv 20 – pool – conv 20 – fc 20 – θ, not normalised, and learns at the optimiser's
+        rate. The paper's sees half the image's size; here that is 32 pixels per axis in 2-D and 16
+        in 3-D. Options that are given replace these.
+
+        Example:
+            >>> from spatial_transformers import Affine, LocalisationCNN
+            >>> sum(p.numel() for p in LocalisationCNN.paper(Affine(), in_channels=1).parameters())
+            50686
+
+        """
+        theirs: dict[str, Any] = {
+            "input_size": {1: 64, 2: 32, 3: 16}[transformation.ndim],
+            "filters": (20, 20),
+            "hidden": 20,
+            "norm": None,
+            "pool_last": False,
+            "lr_multiplier": 1.0,
+        }
+        return cls(transformation, in_channels=in_channels, **(theirs | options))
+
+
+def _left(pixels: int, pools: Sequence[bool], padding: int) -> int:
+    """Return how many pixels of an axis are left behind convolutions, each of which may pool."""
+    for pooled in pools:
+        pixels -= _KERNEL - 1 - 2 * padding
+        if pooled:  # padded ones round up
+            pixels = (pixels + (padding > 0)) // 2
+    return pixels

@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._types import Image, Size, Theta
+from .._types import Size
 from ..grid import Transformation
 from .head import RegressionHead, require_counts
-from .resize import fitted, fixed_size
+from .multiplied import Linear
+from .network import LocalisationNetwork
+from .norm import Norm, normalisation
 
 
-class LocalisationFCN(nn.Module):
+class LocalisationFCN(LocalisationNetwork):
     """Fully connected layers on the resized image (section 3.1).
 
     Batch normalisation is not the paper's; with it the network aligns better.
@@ -24,9 +26,10 @@ class LocalisationFCN(nn.Module):
             not depend on the image's own; 64 pixels in 1-D, 32 per axis in 2-D and 16 in 3-D unless
             given.
         hidden: widths of the hidden layers.
-        batch_norm: normalise after each hidden layer.
+        norm: see `LocalisationCNN`; behind every hidden layer.
         start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
+        lr_multiplier: the fraction of the optimiser's learning rate that the network learns at.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -49,33 +52,33 @@ class LocalisationFCN(nn.Module):
         in_channels: int,
         input_size: Size | None = None,
         hidden: Sequence[int] = (32, 32, 32),
-        batch_norm: bool = False,
+        norm: Norm = None,
         start: Tensor | None = None,
         perturbation: float = 0.0,
+        lr_multiplier: float = 0.1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__()
+        super().__init__(transformation, in_channels, input_size, lr_multiplier)
         require_counts(in_channels=in_channels)
         for width in hidden:
             require_counts(hidden=width)
-        self.in_channels = in_channels
-        self.input_size = fixed_size(input_size, transformation.ndim)
         features = in_channels
         for n in self.input_size:
             features *= n
         factory: Any = {"device": device, "dtype": dtype}
+        rate = self._multiplier
         layers: list[nn.Module] = [nn.Flatten()]
         for width in hidden:
-            norm = [nn.BatchNorm1d(width, **factory)] if batch_norm else []
-            layers += [nn.Linear(features, width, **factory), *norm, nn.ReLU()]
+            layers.append(Linear(features, width, lr_multiplier=rate, **factory))
+            layers += [*normalisation(norm, width, 0, rate, **factory), nn.ReLU()]
             features = width
         self.body = nn.Sequential(*layers)
         self.head = RegressionHead(
-            features, transformation, start=start, perturbation=perturbation, **factory
+            features,
+            transformation,
+            start=start,
+            perturbation=perturbation,
+            lr_multiplier=lr_multiplier,
+            **factory,
         )
-
-    def forward(self, image: Image) -> Theta:
-        """Return θ (N, P) of images (N, C, *any size)."""
-        dtype = self.head.weight.dtype
-        return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))

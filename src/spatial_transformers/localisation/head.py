@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .._context import at_least_float32, without_autocast
 from .._types import InputError, Theta, require_tensor
 from ..grid import Transformation
+from .multiplied import checked, multiplied
 
 
 class RegressionHead(nn.Module):
@@ -29,6 +30,9 @@ class RegressionHead(nn.Module):
             should begin by looking closer, or to several that should begin at different places.
         perturbation: standard deviation of θ about the start for features of unit variance.
             Above 0, training begins off the identity, which is a flat spot for some families.
+        lr_multiplier: m, the fraction of the optimiser's learning rate that the layer learns at:
+            its weights are m times its parameters, its bias is the start and m times how far the
+            parameter is from it.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -55,6 +59,7 @@ class RegressionHead(nn.Module):
         *,
         start: Tensor | None = None,
         perturbation: float = 0.0,
+        lr_multiplier: float = 1.0,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
@@ -64,6 +69,7 @@ class RegressionHead(nn.Module):
             raise InputError(f"perturbation {perturbation!r} was given; give a number from 0 on")
         self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
+        self._multiplier = checked(lr_multiplier)
         width = transformation.num_parameters
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
@@ -71,7 +77,7 @@ class RegressionHead(nn.Module):
 
     def reset_parameters(self) -> None:
         """Return to the start."""
-        std = self.perturbation / self.weight.shape[1] ** 0.5
+        std = self.perturbation / self.weight.shape[1] ** 0.5 / self._multiplier.value
         nn.init.normal_(self.weight, std=std) if std else nn.init.zeros_(self.weight)
         with torch.no_grad():
             self.bias.copy_(self.start)
@@ -81,7 +87,19 @@ class RegressionHead(nn.Module):
         require_tensor(features, self, "features")
         with without_autocast(features.device):
             wide = at_least_float32(features)
-            return F.linear(wide, self.weight.to(wide.dtype), self.bias.to(wide.dtype))
+            weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+            if self._multiplier.value != 1:
+                start = self.start.to(bias)
+                weight = multiplied(weight, self._multiplier)
+                bias = start + multiplied(bias - start, self._multiplier)
+            return F.linear(wide, weight, bias)
+
+    def convert(self, name: str, values: Tensor, ratio: float) -> Tensor:
+        """Return parameters of a head whose multiplier is `ratio` times this one's, as its own."""
+        if name == "weight":
+            return values * ratio
+        start = self.start.to(values)
+        return start + (values - start) * ratio
 
     def extra_repr(self) -> str:
         """Show the widths."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.functional import jacobian
 
 from spatial_transformers import (
-    Affine,
     LocalisationCNN,
     LocalisationFCN,
+    Sampler,
     SpatialTransformer,
     make_transformation,
+    region_start,
 )
 
 from ..base import Network
@@ -30,7 +30,8 @@ MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 _POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
 _START = 0.7  # share of the image, along each axis in the middle, that it reads at first
 _HIDDEN = 64  # width of a localisation network's hidden layers
-_LATTICE = 5  # points along each axis at which the first θ is fitted to that share
+#: Recipes have their own learning rate for localisation networks, clipping, and a black background.
+_UNGUARDED: Any = {"reach": None, "theta_clip": None, "watch": False}
 
 
 class Classifier(Network):
@@ -102,30 +103,21 @@ def _transformer(
     common: Any = {
         "in_channels": 1,
         "input_size": max(size // 2, 16),
-        "batch_norm": True,
-        "start": _start(transformation),
+        "norm": "batch",
+        "start": _started(transformation),
+        "lr_multiplier": 1.0,
     }
     if model == "st-cnn":
-        localisation = LocalisationCNN(family, hidden=_HIDDEN, **common)
+        localisation = LocalisationCNN.paper(family, hidden=_HIDDEN, **common)
     else:
         localisation = LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
-    return SpatialTransformer(localisation, family, size=_POINTS * view)
+    return SpatialTransformer(localisation, family, Sampler(), size=_POINTS * view, **_UNGUARDED)
 
 
 @cache
-def _start(transformation: str) -> Tensor:
-    """Return the θ (P,) nearest to the middle of the image, by a Gauss-Newton step from identity.
-
-    One step is exact for maps linear in θ, and for projective ones.
-    """
-    with torch.device("cpu"):  # also for a network on the meta device
-        family = make_transformation(transformation)
-        identity = family.identity().double()
-        points = Affine().grid(Affine().identity()[None].double(), _LATTICE).view(1, -1, 2)
-        slope = jacobian(lambda theta: family.transform_points(theta[None], points), identity)
-        wanted = (_START - 1) * family.transform_points(identity[None], points)
-        step = torch.linalg.lstsq(slope.flatten(0, 2), wanted.view(-1, 1), driver="gelsd")
-        return identity + step.solution[:, 0]
+def _started(transformation: str) -> Tensor:
+    """Return the θ (P,) that reads the middle of the image."""
+    return region_start(make_transformation(transformation), _START)
 
 
 def _widest(fits: Callable[[int], bool]) -> int:

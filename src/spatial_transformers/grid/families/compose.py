@@ -83,6 +83,12 @@ class Compose(Transformation):
         split = zip(self._parts, self._split(theta), strict=True)
         return torch.cat([part._values(own) for part, own in split], 1)
 
+    def without_bounds(self) -> Transformation:
+        """Return the transformations without their bounds, joined."""
+        parts = [part.without_bounds() for part in self._parts]
+        same = all(a is b for a, b in zip(parts, self._parts, strict=True))
+        return self if same else self._replaced(transformations=nn.ModuleList(parts))
+
     def inverse_points(self, theta: Theta, points: Points) -> Points:
         """Map source points back to target coordinates, by the inverse of each in turn."""
         theta, points = self._checked(theta, points)

@@ -26,7 +26,7 @@ class Translation(Homogeneous):
 
     Example:
         >>> translation = Translation(bounds=(-0.5, 0.5))
-        >>> far = torch.tensor([[100.0, 0.0]])
+        >>> far = torch.tensor([[1e9, 0.0]])
         >>> translation.transform_points(far, torch.tensor([[[0.0, 0.0]]])).tolist()
         [[[0.5, 0.0]]]
         >>> Translation(ndim=3).grid(torch.zeros(2, 3), (4, 5, 6)).shape

@@ -1,0 +1,166 @@
+"""Penalties on θ, to be added to a task's loss: each has a gradient where the image's own is zero.
+
+A transformer that has left the image, or has shrunk to a point, reads one value everywhere. Then
+the task's loss says nothing about θ. These penalties look at the sampling grid alone. All take θ as
+a spatial transformer returns it, and give a number per sample:
+
+    warped, theta = stn(images, return_theta=True)
+    loss = task(warped) + 0.1 * outside_penalty(stn.transformation, theta).mean()
+
+A point without an image, behind the camera, has no gradient and never makes a penalty NaN.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+from math import inf
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ._types import InputError, Theta
+from .grid import Transformation
+
+_POINTS = 8  # per axis, that stand for the grid
+_TINY = 1e-12  # added to squares, so that a length of 0 has a gradient nearby
+
+PerSample = Float[Tensor, "N"]
+
+
+def outside_penalty(transformation: Transformation, theta: Theta) -> PerSample:
+    """Return how far the sampling grid lies beyond the image's edges, in half extents: (N,).
+
+    It is the mean over the grid's points of max(0, |x| - 1), summed over the axes: 0 inside. A
+    point outside is drawn straight back to the edge, by the same gradient however far it is. One
+    without an image counts as if it were a half extent away, along every axis.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Translation, outside_penalty
+        >>> theta = torch.tensor([[0.0, 0.0], [5.0, 0.0]], requires_grad=True)
+        >>> penalty = outside_penalty(Translation(), theta)
+        >>> penalty
+        tensor([0., 4.], grad_fn=<MeanBackward1>)
+        >>> torch.autograd.grad(penalty.sum(), theta)[0]
+        tensor([[0., 0.],
+                [1., 0.]])
+
+    """
+    grid = transformation.grid(theta, _POINTS)
+    beyond = (grid.abs() - 1).clamp(min=0).where(grid.isfinite(), 1)
+    return beyond.sum(-1).flatten(1).mean(1)
+
+
+def scale_penalty(
+    transformation: Transformation, theta: Theta, *, lowest: float = 0.25, highest: float = 1.5
+) -> PerSample:
+    """Return how much the sampling grid has shrunk or stretched beyond limits: (N,).
+
+    The scale is the distance of neighbouring points of the grid, relative to the identity's. The
+    penalty is the mean, over all neighbours, of how far the scale is below `lowest` or above
+    `highest`. Its gradient is 1 per unit of scale, also where a grid is nearly a point; of a grid
+    that is one point exactly it is 0.
+
+    Args:
+        transformation: of θ.
+        theta: (N, P).
+        lowest: 0.25 lets an image be magnified four times.
+        highest: 1.5 lets it be shown in two thirds of its size.
+
+    Raises:
+        InputError: unless 0 ≤ lowest < highest.
+
+    """
+    if not 0 <= lowest < highest < inf:
+        raise InputError(
+            f"lowest={lowest!r} and highest={highest!r} were given; give 0 or more, and more"
+        )
+    grid = transformation.grid(theta, _POINTS)
+    total: Tensor | None = None
+    for axis in range(transformation.ndim):
+        step = _known(grid.diff(dim=1 + axis)) * (_POINTS / 2)
+        scale = (step.square().sum(-1) + _TINY).sqrt()
+        beyond = (lowest - scale).clamp(min=0) + (scale - highest).clamp(min=0)
+        mean = beyond.flatten(1).mean(1) / transformation.ndim
+        total = mean if total is None else total + mean
+    assert total is not None
+    return total
+
+
+def overlap_penalty(transformation: Transformation, thetas: Sequence[Theta]) -> PerSample:
+    """Return how much parallel transformers look at the same region, 0 to 1: (N,).
+
+    It is the mean over all pairs of their grids' Bhattacharyya coefficient, each grid's points
+    taken as a normal distribution: 1 where two grids are the same, near 0 where they are apart. Two
+    grids that are exactly the same are not driven apart, since neither side is better: start them
+    at different places.
+
+    Args:
+        transformation: of every θ.
+        thetas: the θ (N, P) of two transformers or more.
+
+    """
+    if len(thetas) < 2:
+        raise InputError(f"{len(thetas)} theta were given; the overlap is of two or more")
+    moments = [_moments(transformation, theta) for theta in thetas]
+    pairs = [_alike(a, b) for a, b in combinations(moments, 2)]
+    return torch.stack(pairs).mean(0)
+
+
+def bending_penalty(transformation: Transformation, theta: Theta) -> PerSample:
+    """Return how much a map bends: the mean square of its second differences, (N,).
+
+    It is 0 for affine maps, and for free-form fields a thin plate's energy per area in the limit:
+    Σ_ab |∂²T/∂a∂b|². Its gradient smooths a field where the image says nothing.
+    """
+    grid = transformation.grid(theta, _POINTS)
+    axes, total = range(1, 1 + transformation.ndim), None
+    for a in axes:
+        for b in axes:
+            second = grid.diff(n=2, dim=a) if a == b else grid.diff(dim=a).diff(dim=b)
+            second = _known(second) * (_POINTS / 2) ** 2
+            mean = second.square().sum(-1).flatten(1).mean(1)
+            total = mean if total is None else total + mean
+    assert total is not None
+    return total
+
+
+def folding_penalty(
+    transformation: Transformation, theta: Theta, *, least: float = 0.1
+) -> PerSample:
+    """Return how far a map is from being one to one: (N,).
+
+    It is the mean over the grid of max(0, least - det ∂T/∂G). The determinant is negative where a
+    map folds, and a gradient leads back from there. A mirror image is a fold everywhere.
+
+    Args:
+        transformation: of θ.
+        theta: (N, P).
+        least: the determinant from which on nothing is penalised.
+
+    """
+    determinant = transformation.jacobian_determinant(theta, _POINTS)
+    return _known(least - determinant).clamp(min=0).flatten(1).mean(1)
+
+
+def _known(values: Tensor) -> Tensor:
+    """Return 0, without a gradient, for what points without an image give."""
+    return values.where(values.isfinite(), 0)
+
+
+def _moments(transformation: Transformation, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean (N, ndim) and covariance (N, ndim, ndim) of a grid's points."""
+    points = _known(transformation.grid(theta, _POINTS)).flatten(1, -2)
+    centred = points - points.mean(1, keepdim=True)
+    covariance = centred.mT @ centred / points.shape[1]
+    ridge = 1e-4 * torch.eye(points.shape[-1], dtype=points.dtype, device=points.device)
+    return points.mean(1), covariance + ridge
+
+
+def _alike(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> Tensor:
+    """Return the Bhattacharyya coefficient of two normal distributions (N,)."""
+    (mean, covariance), (other_mean, other_covariance) = first, second
+    between, apart = (covariance + other_covariance) / 2, (mean - other_mean)[..., None]
+    distance = (apart.mT @ torch.linalg.solve(between, apart))[:, 0, 0] / 8
+    size = torch.logdet(between) - (torch.logdet(covariance) + torch.logdet(other_covariance)) / 2
+    return torch.exp(-distance - size / 2)

@@ -1,0 +1,119 @@
+"""Parameter groups, diagnosis and monitor; oracles: what the transformers were built to do."""
+
+import pytest
+import torch
+from torch import nn
+
+from spatial_transformers import (
+    Affine,
+    Attention,
+    InputError,
+    LocalisationCNN,
+    Sampler,
+    SpatialTransformer,
+    diagnose,
+    monitor,
+    parameter_groups,
+)
+
+
+def _own():
+    return nn.Sequential(nn.Flatten(), nn.Linear(400, 3))
+
+
+def _model(*localisations):
+    transformers = [SpatialTransformer(loc, Attention(), Sampler()) for loc in localisations]
+    return nn.ModuleDict({"stns": nn.ModuleList(transformers), "head": nn.Linear(4, 2)})
+
+
+def _names(model, group):
+    names = {id(p): name for name, p in model.named_parameters()}
+    return sorted(names[id(p)] for p in group["params"])
+
+
+def test_every_parameter_is_in_one_group():
+    shared = _own()
+    model = _model(shared, shared, LocalisationCNN(Attention(), in_channels=1))
+    groups = parameter_groups(model, 0.02, weight_decay=0.1)
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(0.02, 0.1), (0.02, 0), (0.002, 0)]
+    assert _names(model, groups[0]) == ["head.bias", "head.weight"]
+    assert all(name.startswith("stns.2.") for name in _names(model, groups[1]))
+    assert _names(model, groups[2]) == [
+        "stns.0.localisation.1.bias",
+        "stns.0.localisation.1.weight",
+    ]
+    assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))
+    torch.optim.AdamW(groups)
+
+
+def test_a_rate_of_their_own():
+    model = _model(_own(), LocalisationCNN(Attention(), in_channels=1))
+    groups = parameter_groups(model, 0.02, localisation_lr=0.5)
+    assert [(g["lr"], g["weight_decay"]) for g in groups] == [(0.02, 0), (0.5, 0)]
+    (only,) = parameter_groups(nn.Linear(2, 2), 0.1)
+    assert len(only["params"]) == 2
+
+
+class Fixed(nn.Module):
+    def __init__(self, theta):
+        super().__init__()
+        self.theta = nn.Parameter(theta)
+
+    def forward(self, image):
+        return self.theta
+
+
+def test_a_diagnosis_counts():
+    theta = torch.tensor([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [1.0, 0.0, 9.0]])
+    stn = SpatialTransformer(Fixed(theta), Attention(), reach=None)
+    found = diagnose(stn, torch.rand(3, 1, 8, 8))
+    assert found.values["outside (%)"].tolist() == [0, 50, 100]
+    assert found.values["local scale"].tolist() == pytest.approx([1, 0.5, 1])
+    assert found.values["scale"].tolist() == [1, 0.5, 1]
+    assert found.means()["outside (%)"] == 50
+    assert found.advice == ()
+    assert "Nothing seems wrong." in str(found)
+
+
+def test_zeros_about_normalised_images_are_noticed():
+    images = (torch.rand(3, 1, 12, 12) * 0.1 - 1).clone()
+    images[:, :, 4:8, 4:8] = 2
+    theta = Attention().identity() + 0.1 * torch.randn(3, 3)
+    stn = SpatialTransformer(Fixed(theta), Attention(), Sampler())
+    (advice,) = diagnose(stn, images).advice
+    assert "zeros are outside, but the images' border is -0.9" in advice
+    for good in (None, Sampler(padding_mode="border")):
+        assert diagnose(SpatialTransformer(Fixed(theta), Attention(), good), images).advice == ()
+
+
+def test_a_diagnosis_leaves_the_transformer_as_it_was():
+    localisation = LocalisationCNN(Affine(), in_channels=1, norm="batch")
+    stn = SpatialTransformer(localisation, Affine())
+    before = {k: v.clone() for k, v in stn.state_dict().items()}
+    diagnose(stn, torch.rand(3, 1, 12, 12))
+    assert stn.training
+    assert all(torch.equal(before[k], v) for k, v in stn.state_dict().items())
+
+
+def test_a_monitor_looks_now_and_then():
+    stn, seen = SpatialTransformer(LocalisationCNN(Affine(), in_channels=1), Affine()), []
+    watching = monitor(stn, lambda values, step: seen.append((step, values)), every=3)
+    images = torch.rand(4, 1, 12, 12)
+    for _ in range(7):
+        stn(images)
+    stn.eval()(images)
+    assert [step for step, _ in seen] == [3, 6]
+    assert seen[0][1]["rotation (deg)"] == 0
+    assert seen[0][1]["local scale"] == pytest.approx(1)
+    watching.close()
+    for _ in range(7):
+        stn.train()(images)
+    assert len(seen) == 2
+
+
+@pytest.mark.traced
+def test_refusals():
+    with pytest.raises(InputError, match="Linear was given to diagnose"):
+        diagnose(nn.Linear(2, 2), torch.rand(1, 1, 2, 2))
+    with pytest.raises(InputError, match="every=0"):
+        monitor(SpatialTransformer(nn.Identity(), Affine()), every=0)

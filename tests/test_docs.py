@@ -146,6 +146,18 @@ def test_the_kernel_example_runs(capsys):
     assert "grid_sample has no such mode or padding" in capsys.readouterr().out
 
 
+def test_the_page_on_troubleshooting_runs(capsys):
+    page = (DOCS / "troubleshooting.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {}
+    for block in blocks:
+        exec(block, names)
+    assert len(blocks) == 2
+    assert "theta has not left its start" in capsys.readouterr().out
+    rates = [group["lr"] for group in names["optimiser"].param_groups]
+    assert rates == [1e-3, 1e-4]
+
+
 def results(name):
     return json.loads((DOCS / "results" / f"{name}.json").read_text())
 
@@ -157,7 +169,12 @@ MEASURED = {
 }
 
 
-TABLES_AT_LEAST = {"performance.md": 2, "choose/kernel.md": 2, "distorted-mnist.md": 2}
+TABLES_AT_LEAST = {
+    "performance.md": 2,
+    "choose/kernel.md": 2,
+    "distorted-mnist.md": 2,
+    "troubleshooting.md": 2,
+}
 
 
 @pytest.mark.parametrize("page", [*TABLES_AT_LEAST, "../README.md"])

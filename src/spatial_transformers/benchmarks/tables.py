@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from .cases import BOTH, FORWARD, PASSES
+from .hostile import verdict
 from .measure import Found, Row
 from .registry import groups
 
@@ -142,6 +143,8 @@ def _figure(number: float | None) -> str:
 #: What a page may show of results, by name.
 TABLES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "where": _where,
+    "hostile": verdict.table,
+    "hostile-summary": verdict.summary,
     "absent": _absent,
     **{
         name: partial(_times, group=name)

@@ -1,9 +1,10 @@
-"""Time the library against others, once they are verified equal.
+"""Time the library against others, or train transformers where training is hostile.
 
 Examples:
   stn bench --quick
   stn bench shapes size-1x1x8x8 --json runs/bench.json
   stn bench --device cuda --json runs/bench-cuda.json
+  stn bench hostile --data data/ --jobs 2 --json runs/hostile.json
 """
 
 import argparse
@@ -12,7 +13,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is measured, where, how often, and the file of results."""
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="a case or a group (all of them)")
+    parser.add_argument(
+        "cases",
+        nargs="*",
+        metavar="CASE",
+        help="a case or a group (all of them); or `hostile`, then set-ups (all)",
+    )
     parser.add_argument("--quick", action="store_true", help="few cases and repeats, no compiling")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
     parser.add_argument("--repeats", type=int, help="timings of each contender (15, or 5)")
@@ -23,10 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write results after every case; continues a file that was measured alike",
     )
+    hostile = parser.add_argument_group("of `hostile`")
+    hostile.add_argument(
+        "--data",
+        type=Path,
+        help="folder with mnist/ and gtsrb32/ in it; scikit-learn's digits without",
+    )
+    hostile.add_argument("--seeds", type=int, help="runs of every set-up and network (5, or 1)")
+    hostile.add_argument("--jobs", type=int, default=1, help="runs at a time, a thread each (1)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print rows; return 1 if contenders of any case were unequal."""
+    if args.cases[:1] == ["hostile"]:
+        from ..benchmarks.hostile.run import bench as train
+
+        options = {"seeds": args.seeds, "jobs": args.jobs, "quick": args.quick, "path": args.json}
+        print(train(args.data, names=tuple(args.cases[1:]), **options))
+        return 0
     from ..benchmarks.run import bench
 
     unequal = bench(

@@ -1,0 +1,1 @@
+"""Whether spatial transformers train where training is hostile: `stn bench hostile`."""

@@ -92,7 +92,8 @@ def test_a_diagnosis_leaves_the_transformer_as_it_was():
     before = {k: v.clone() for k, v in stn.state_dict().items()}
     diagnose(stn, torch.rand(3, 1, 12, 12))
     assert stn.training
-    assert all(torch.equal(before[k], v) for k, v in stn.state_dict().items())
+    for name, value in stn.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True, msg=name)
 
 
 def test_a_monitor_looks_now_and_then():

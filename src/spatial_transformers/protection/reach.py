@@ -30,7 +30,7 @@ _AS_IT_IS = 0.75  # of the reach
 _POINTS = 5  # per axis, that stand for the image
 _LARGEST = 4096  # entries of θ: of more, the Jacobian takes long
 _AT_ONCE = 128  # entries of θ that are moved in one batch, by
-_STEP = 1e-4  # to either side, in float64: rounding and curvature are 1e-8 of a slope
+_STEP = 2.0**-7  # to either side: rounding is 1e-5 of a slope, curvature 1e-4
 
 
 class Reach(nn.Module):
@@ -70,10 +70,10 @@ class Reach(nn.Module):
 
     def _measure(self, transformation: Transformation) -> Constants:
         """Find, once its tensors have values, how far a transformation's entries move points."""
-        start = transformation.identity().double()
+        start = transformation.identity()
         few = len(start) <= _LARGEST
         lengths = _lengths(transformation, start) if few else start.new_zeros(len(start), 0)
-        self.constants = Constants(start=start, lengths=lengths)
+        self.constants = Constants(start=start.double(), lengths=lengths)
         return self.constants
 
 
@@ -89,7 +89,7 @@ def _lengths(transformation: Transformation, start: Tensor) -> Tensor:
         moved = start + _STEP * torch.cat((entries, -entries))
         ahead, behind = transformation.transform_points(moved, points).flatten(1).chunk(2)
         rows.append((ahead - behind) / (2 * _STEP))
-    slopes = torch.cat(rows) / points.shape[1] ** 0.5  # (P, K)
+    slopes = torch.cat(rows).double() / points.shape[1] ** 0.5  # (P, K)
     return slopes if slopes.shape[1] <= len(slopes) else torch.linalg.qr(slopes.mT, "r").R.mT
 
 

@@ -90,8 +90,10 @@ def test_a_diagnosis_leaves_the_transformer_as_it_was():
     localisation = LocalisationCNN(Affine(), in_channels=1, norm="batch")
     stn = SpatialTransformer(localisation, Affine())
     before = {k: v.clone() for k, v in stn.state_dict().items()}
+    stn.localisation.body[2].eval()  # statistics that are frozen
     diagnose(stn, torch.rand(3, 1, 12, 12))
     assert stn.training
+    assert not stn.localisation.body[2].training
     for name, value in stn.state_dict().items():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0, equal_nan=True, msg=name)
 

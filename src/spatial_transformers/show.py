@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ._files import whole
 from ._types import Image, InputError
-from .transformer import SpatialTransformer
+from .transformer import SpatialTransformer, evaluated
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,8 +41,6 @@ def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None)
         6
 
     """
-    if not isinstance(stn, SpatialTransformer):
-        raise InputError(f"a {type(stn).__name__} was given to show; give a SpatialTransformer")
     if path is not None and Path(path).suffix.lower() != ".png":
         raise InputError(f"{path} was asked for; give a name that ends in .png")
     try:
@@ -51,12 +48,7 @@ def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None)
     except ModuleNotFoundError as error:
         cure = "pip install 'spatial-transformers[experiments]'"
         raise InputError(f"pictures need the package {error.name!r}: {cure}") from error
-    training = stn.training
-    try:
-        with torch.no_grad():
-            outputs, theta = stn.eval()(images, return_theta=True)
-    finally:
-        stn.train(training)
+    outputs, theta = evaluated(stn, images, "show")
     if len(images) > _MOST:
         raise InputError(f"{len(images)} images were given to show; give at most {_MOST}")
     seen, given = _in_range(images.float().cpu(), outputs.float().cpu())

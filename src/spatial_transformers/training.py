@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ._types import Image, InputError
 from .protection.measures import local_scale, outside, spread
 from .protection.watch import CURES, faults, start_of
-from .transformer import SpatialTransformer
+from .transformer import SpatialTransformer, evaluated
 
 
 def parameter_groups(
@@ -123,13 +123,7 @@ def diagnose(stn: SpatialTransformer, images: Image) -> Diagnosis:
         less than 20% of the sampling grid lies inside the image, ...
 
     """
-    if not isinstance(stn, SpatialTransformer):
-        raise InputError(f"a {type(stn).__name__} was given to diagnose; give a SpatialTransformer")
-    training = stn.training
-    try:
-        _, theta = stn.eval()(images, return_theta=True)
-    finally:
-        stn.train(training)
+    _, theta = evaluated(stn, images, "diagnose")
     return _diagnosed(stn, theta, [*_of_images(stn, images)])
 
 

@@ -15,7 +15,7 @@ from .protection.background import Background
 from .protection.gradients import checked, limited
 from .protection.reach import Reach
 from .protection.watch import Watch
-from .sampler import Sampler, warp
+from .sampler import Sampler
 from .sampler.target import check_dimensions
 
 #: Parameters that the transformer itself had once, and where they are now.
@@ -134,17 +134,8 @@ class SpatialTransformer(nn.Module):
         for observer in self.observers if trains else ():
             observer(theta)
         fill = None if self.background is None else self.background.fill()
-        if fill is None:
-            warped = self.warp(image, theta)
-        else:
-            warped = warp(
-                image,
-                theta,
-                self.transformation,
-                size=self.size,
-                padding_mode="constant",
-                fill_value=fill,
-            )
+        filled = {} if fill is None else {"padding_mode": "constant", "fill_value": fill}
+        warped = self.warp(image, theta, **filled)
         return (warped, theta) if return_theta else warped
 
     def warp(self, other: Image, theta: Theta, **changes: Any) -> Warped:
@@ -222,3 +213,16 @@ class SpatialTransformer(nn.Module):
         if len(self.bounds):
             theta = self._bounded.values(theta)
         return theta if self.reach is None else self.reach(theta, self.transformation)
+
+
+@torch.no_grad()
+def evaluated(stn: SpatialTransformer, images: Image, asked: str) -> tuple[Warped, Theta]:
+    """Return outputs and θ as in evaluation, for a function that is `asked`; leave all modes."""
+    if not isinstance(stn, SpatialTransformer):
+        raise InputError(f"a {type(stn).__name__} was given to {asked}; give a SpatialTransformer")
+    modes = [(module, module.training) for module in stn.modules()]
+    try:
+        return stn.eval()(images, return_theta=True)
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -13,6 +13,7 @@ from .head import RegressionHead, require_counts
 from .multiplied import CONVOLUTIONS, Linear
 from .network import LocalisationNetwork
 from .norm import Norm, normalisation
+from .resize import fixed_size
 
 _KERNEL = 5
 _SIZES = {1: 64, 2: 48, 3: 24}  # by dimensions
@@ -130,7 +131,7 @@ class LocalisationCNN(LocalisationNetwork):
 
         """
         theirs: dict[str, Any] = {
-            "input_size": {1: 64, 2: 32, 3: 16}[transformation.ndim],
+            "input_size": fixed_size(None, transformation.ndim),
             "filters": (20, 20),
             "hidden": 20,
             "norm": None,

@@ -2,11 +2,12 @@
 
 import time
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from ... import SpatialTransformer as Transformer
 from ...protection.measures import local_scale, outside
@@ -20,6 +21,7 @@ _BATCH = 500  # samples that are scored at a time
 def train(setup: Setup, variant: str, seed: int, images: Images, epochs: int) -> dict[str, Any]:
     """Train one network, and return its error in percent, and what its grids do on the test set."""
     torch.manual_seed(seed)
+    images = _normalised(images) if setup.normalised else images
     shape = tuple(images.train.shape[1:])
     network = Network(setup, variant, shape, images.classes)
     optimiser = _optimiser(setup, network)
@@ -36,7 +38,7 @@ def train(setup: Setup, variant: str, seed: int, images: Images, epochs: int) ->
         "finite": finite,
         "warnings": sorted({str(w.message)[:200] for w in said}),
         "seconds": round(time.monotonic() - started, 1),
-        **_score(network.eval(), setup, images),
+        **_score(network.eval(), images),
     }
 
 
@@ -55,7 +57,7 @@ def _epoch(
         if len(numbers) < 2:  # which batch normalisation refuses
             continue
         with torch.autocast("cpu", torch.bfloat16, enabled=setup.bfloat16):
-            logits, _ = network(_seen(setup, images.train[numbers], images))
+            logits, _ = network(images.train[numbers])
         loss = F.cross_entropy(logits.float(), images.train_labels[numbers])
         if not loss.isfinite():
             return False
@@ -65,18 +67,17 @@ def _epoch(
     return True
 
 
-def _seen(setup: Setup, inputs: Tensor, images: Images) -> Tensor:
-    """Return images as the network sees them."""
-    if not setup.normalised:
-        return inputs
-    return (inputs - images.train.mean()) / images.train.std()
+def _normalised(images: Images) -> Images:
+    """Return the images by the mean and the standard deviation of those to train on."""
+    mean, std = images.train.mean(), images.train.std()
+    return replace(images, train=(images.train - mean) / std, test=(images.test - mean) / std)
 
 
 @torch.no_grad()
-def _score(network: Network, setup: Setup, images: Images) -> dict[str, Any]:
+def _score(network: Network, images: Images) -> dict[str, Any]:
     wrong, inside, scales = 0, [], []
     for numbers in torch.arange(len(images.test)).split(_BATCH):
-        logits, thetas = network(_seen(setup, images.test[numbers], images))
+        logits, thetas = network(images.test[numbers])
         wrong += int((logits.argmax(1) != images.test_labels[numbers]).sum())
         families = [m.transformation for m in network.modules() if isinstance(m, Transformer)]
         pairs = list(zip(families, thetas, strict=True))

@@ -22,8 +22,8 @@ _SIZES = {1: 64, 2: 48, 3: 24}  # by dimensions
 class LocalisationCNN(LocalisationNetwork):
     """Convolutions 5, each pooled by two, – fully connected – θ (section 3.1).
 
-    It sees enough pixels to find the pose of a digit or a sign, and learns at a tenth of the
-    optimiser's rate. Each sample is normalised by itself (`norm="group"`), so that it does the same
+    It sees enough pixels to find the pose of a digit or a sign, and learns at a tenth of Adam's
+    rate. Each sample is normalised by itself (`norm="group"`), so that it does the same
     for a batch of one, in training and after. The choices are those of the page *Troubleshooting*;
     `LocalisationCNN.paper` is the paper's network.
 
@@ -43,8 +43,8 @@ class LocalisationCNN(LocalisationNetwork):
         pool_last: pool behind the last convolution, too.
         start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
-        lr_multiplier: the fraction of the optimiser's learning rate that the network learns at, by
-            whatever optimiser: its weights are that many times its parameters.
+        lr_multiplier: m, what the network's weights are of its parameters, so that it learns more
+            slowly than the rest: at m times Adam's rate, and at m² times that of gradient descent.
         device: of the parameters.
         dtype: of the parameters.
 

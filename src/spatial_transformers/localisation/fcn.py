@@ -29,7 +29,7 @@ class LocalisationFCN(LocalisationNetwork):
         norm: see `LocalisationCNN`; behind every hidden layer.
         start: see `RegressionHead`.
         perturbation: see `RegressionHead`.
-        lr_multiplier: the fraction of the optimiser's learning rate that the network learns at.
+        lr_multiplier: see `LocalisationCNN`.
         device: of the parameters.
         dtype: of the parameters.
 

@@ -1,12 +1,15 @@
-"""Layers that learn at a fraction m of the optimiser's rate, whatever the optimiser is.
+"""Layers that learn more slowly than the rest of a network, by whatever optimiser.
 
-The layer's weights are w = m · v, and v are its parameters. To v goes the gradient of w, not m
-times it. So a step of Adam, which moves every number by the learning rate, and a step of gradient
-descent both move w by m times as much as they would without the multiplier.
+The layer's weights are w = m · v, and v are its parameters. Adam and RMSprop move every parameter
+by about the learning rate, whatever its gradient is, and so w by m times that. Gradient descent
+moves w by m² times as much as it would without the multiplier: its gradient is m times as large.
+
+Under Adam, m = 0.1 is what a localisation network needs. Gradient descent needs the square: it
+moves θ by the gradient times the squared length of the features, for which a learning rate that
+suits the rest of the network does not allow.
 
 Source: Karras, Laine and Aila, A Style-Based Generator Architecture for Generative Adversarial
-Networks, CVPR 2019, whose mapping network learns so (`lr_multiplier`). It multiplies gradients,
-too: under Adam that is the same, under gradient descent the fraction would be m².
+Networks, CVPR 2019, whose mapping network learns so (`lr_multiplier`).
 """
 
 from math import inf
@@ -14,24 +17,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from .._context import STEPS, Fixed, context
+from .._context import Fixed
 from .._types import InputError
-
-
-def multiplied(parameter: Tensor, by: Fixed) -> Tensor:
-    """Return m · v, with slope 1 to v where a training step may be taken.
-
-    `torch.func` differentiates the function that it is, with slope m.
-    """
-    multiplier = by.value
-    if multiplier == 1:
-        return parameter
-    if not torch.is_grad_enabled() or context(parameter) not in STEPS:
-        return parameter * multiplier
-    fixed = parameter.detach()
-    return fixed * multiplier + (parameter - fixed)
 
 
 def checked(multiplier: float) -> Fixed:
@@ -45,7 +33,7 @@ def checked(multiplier: float) -> Fixed:
 
 
 class Multiplied(nn.Module):
-    """What makes a layer of PyTorch learn at a fraction of the rate."""
+    """What makes a layer of PyTorch learn more slowly."""
 
     weight: Tensor
     bias: Tensor | None
@@ -71,8 +59,10 @@ class Multiplied(nn.Module):
         return values * ratio
 
     def _weights(self) -> tuple[Tensor, Tensor | None]:
-        bias = None if self.bias is None else multiplied(self.bias, self._multiplier)
-        return multiplied(self.weight, self._multiplier), bias
+        m = self._multiplier.value
+        if m == 1:
+            return self.weight, self.bias
+        return self.weight * m, None if self.bias is None else self.bias * m
 
 
 class Linear(Multiplied, nn.Linear):
@@ -80,7 +70,9 @@ class Linear(Multiplied, nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return (N, out_features) of (N, in_features)."""
-        return F.linear(input, *self._weights())
+        m = self._multiplier.value  # of the output, which is smaller than the weights
+        output = super().forward(input)
+        return output if m == 1 else output * m
 
 
 class _Convolution(Multiplied):

@@ -36,7 +36,7 @@ class LocalisationNetwork(nn.Module):
 
     @property
     def lr_multiplier(self) -> float:
-        """The fraction of the optimiser's learning rate that the network learns at."""
+        """What the weights are of the parameters: the fraction of Adam's rate they learn at."""
         return self._multiplier.value
 
     def forward(self, image: Image) -> Theta:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from spatial_transformers import (
@@ -11,6 +12,8 @@ from spatial_transformers import (
     LocalisationCNN,
     Sampler,
     SpatialTransformer,
+    Translation,
+    coarse_to_fine,
     diagnose,
     monitor,
     parameter_groups,
@@ -54,7 +57,7 @@ def test_a_rate_of_their_own():
     assert len(only["params"]) == 2
 
 
-class Fixed(nn.Module):
+class _Still(nn.Module):
     def __init__(self, theta):
         super().__init__()
         self.theta = nn.Parameter(theta)
@@ -65,7 +68,7 @@ class Fixed(nn.Module):
 
 def test_a_diagnosis_counts():
     theta = torch.tensor([[1.0, 0.0, 0.0], [0.5, 1.0, 0.0], [1.0, 0.0, 9.0]])
-    stn = SpatialTransformer(Fixed(theta), Attention(), reach=None)
+    stn = SpatialTransformer(_Still(theta), Attention(), reach=None)
     found = diagnose(stn, torch.rand(3, 1, 8, 8))
     assert found.values["outside (%)"].tolist() == [0, 50, 100]
     assert found.values["local scale"].tolist() == pytest.approx([1, 0.5, 1])
@@ -79,11 +82,11 @@ def test_zeros_about_normalised_images_are_noticed():
     images = (torch.rand(3, 1, 12, 12) * 0.1 - 1).clone()
     images[:, :, 4:8, 4:8] = 2
     theta = Attention().identity() + 0.1 * torch.randn(3, 3)
-    stn = SpatialTransformer(Fixed(theta), Attention(), Sampler())
+    stn = SpatialTransformer(_Still(theta), Attention(), Sampler())
     (advice,) = diagnose(stn, images).advice
     assert "zeros are outside, but the images' border is -0.9" in advice
     for good in (None, Sampler(padding_mode="border")):
-        assert diagnose(SpatialTransformer(Fixed(theta), Attention(), good), images).advice == ()
+        assert diagnose(SpatialTransformer(_Still(theta), Attention(), good), images).advice == ()
 
 
 def test_a_diagnosis_leaves_the_transformer_as_it_was():
@@ -114,9 +117,57 @@ def test_a_monitor_looks_now_and_then():
     assert len(seen) == 2
 
 
+def _aligned(steps, coarsest, gradient, apart=14.0):
+    """How many pixels a blob is off, once a translation was to bring it onto another one."""
+    place = torch.arange(64.0)
+    first, second = (-((place - x).square()) / 18 for x in (32 - apart / 2, 32 + apart / 2))
+    across = -((place[:16] - 8).square()) / 18
+    moving, fixed = ((across[:, None] + along).exp()[None, None] for along in (first, second))
+    stn = SpatialTransformer(_Still(torch.zeros(1, 2)), Translation(), Sampler(), theta_clip=None)
+    optimiser = torch.optim.Adam(stn.parameters(), lr=0.03)
+    for step in range(steps + steps // 2):
+        both = torch.cat((moving, fixed))
+        seen, wanted = coarse_to_fine(
+            stn, both, step / steps, coarsest=coarsest, gradient=gradient
+        ).split(1)
+        loss = (stn(seen) - wanted).square().sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert stn.sampler.options.gradient == "exact"
+    return abs(stn.localisation.theta[0, 0].item() * 32 + apart)
+
+
+def test_from_coarse_to_fine_a_blob_is_found_that_is_far_away():
+    assert _aligned(40, 1.0, "exact") > 10
+    for coarsest, gradient in ((1.0, "multi-scale"), (4.0, "exact"), (4.0, "multi-scale")):
+        assert _aligned(40, coarsest, gradient) < 0.5, (coarsest, gradient)
+
+
+def test_coarse_images_are_small_ones_made_large():
+    images = torch.rand(2, 3, 24, 36)
+    stn = SpatialTransformer(LocalisationCNN(Affine(), in_channels=3), Affine())
+    assert coarse_to_fine(stn, images, 1.0) is images
+    assert coarse_to_fine(stn, images, 0.0, coarsest=1) is images
+    seen = coarse_to_fine(stn, images, 0.5, coarsest=9)  # pixels of three
+    small = F.interpolate(images, (8, 12), mode="bilinear", antialias=True)
+    torch.testing.assert_close(seen, F.interpolate(small, (24, 36), mode="bilinear"))
+    assert stn.sampler.options.gradient == "multi-scale"
+
+
 @pytest.mark.traced
 def test_refusals():
     with pytest.raises(InputError, match="Linear was given to diagnose"):
         diagnose(nn.Linear(2, 2), torch.rand(1, 1, 2, 2))
     with pytest.raises(InputError, match="every=0"):
         monitor(SpatialTransformer(nn.Identity(), Affine()), every=0)
+    with pytest.raises(InputError, match="Identity was given to monitor"):
+        monitor(nn.Identity())
+    stn = SpatialTransformer(nn.Identity(), Affine())
+    for progress, coarsest in ((-0.1, 4), (float("nan"), 4), (0, 0.5)):
+        with pytest.raises(InputError, match=f"progress={progress}"):
+            coarse_to_fine(stn, torch.rand(1, 1, 2, 2), progress, coarsest=coarsest)
+    with pytest.raises(InputError, match="uint8"):
+        coarse_to_fine(stn, torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 0)
+    with pytest.raises(InputError, match="gradient 'far'"):
+        coarse_to_fine(stn, torch.rand(1, 1, 2, 2), 0, gradient="far")

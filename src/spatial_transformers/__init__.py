@@ -50,6 +50,7 @@ from .sampler import sample as sample
 from .sampler import warp as warp
 from .show import show as show
 from .training import Diagnosis as Diagnosis
+from .training import coarse_to_fine as coarse_to_fine
 from .training import diagnose as diagnose
 from .training import monitor as monitor
 from .training import parameter_groups as parameter_groups

@@ -1,16 +1,18 @@
-"""For training loops of one's own: parameter groups, a diagnosis, a monitor."""
+"""For training loops of one's own: parameter groups, a way from coarse to fine, a diagnosis."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._types import Image, InputError
+from ._types import Image, InputError, require_tensor
+from .localisation.resize import resize
 from .protection.measures import local_scale, outside, spread
 from .protection.watch import CURES, faults, start_of
-from .transformer import SpatialTransformer, evaluated
+from .transformer import SpatialTransformer, evaluated, require_transformer
 
 
 def parameter_groups(
@@ -65,6 +67,66 @@ def parameter_groups(
 def _once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Return each parameter once, also those of a shared localisation network."""
     return list({id(p): p for p in parameters}.values())
+
+
+def coarse_to_fine(
+    stn: SpatialTransformer,
+    images: Image,
+    progress: float,
+    *,
+    coarsest: float = 4.0,
+    gradient: str = "multi-scale",
+) -> Image:
+    """Let a transformer see further at first, and exactly in the end.
+
+    Bilinear sampling sees a pixel or two about every point, so that what lies further away does not
+    draw θ there. Call this before every step of training. While `progress` is below 1, images lose
+    their details, and the sampler's gradient looks further. From 1 on the images are returned as
+    they are, and the gradient is `exact`.
+
+    Args:
+        stn: whose sampler's `gradient` is set.
+        images: floating (N, C, *size).
+        progress: how much of the way is done, from 0 on: the step over the number of steps.
+        coarsest: the size of the pixels at progress 0, in the images' own; 1 leaves the images as
+            they are. Half way it is the square root of that.
+        gradient: until then; `linearized` and `exact` are others.
+
+    Raises:
+        InputError: for a transformer that is none, numbers out of range, integer images, and an
+            unknown gradient.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import (
+        ...     Attention, LocalisationCNN, SpatialTransformer, coarse_to_fine
+        ... )
+        >>> stn = SpatialTransformer(LocalisationCNN(Attention(), in_channels=1), Attention())
+        >>> for step in range(3):
+        ...     images = coarse_to_fine(stn, torch.rand(2, 1, 32, 32), step / 2)
+        ...     print(f"{images.std():.1f}", stn.sampler.options.gradient)
+        0.0 multi-scale
+        0.1 multi-scale
+        0.3 exact
+
+    """
+    require_transformer(stn, "coarse_to_fine")
+    if not 0 <= progress < inf or not 1 <= coarsest < inf:
+        raise InputError(
+            f"progress={progress!r} and coarsest={coarsest!r} were given; give numbers, from 0 on "
+            "and from 1 on"
+        )
+    require_tensor(images, stn.transformation, "images")
+    if not images.is_floating_point():
+        raise InputError(f"images of {images.dtype} were given; give floating images")
+    sampler, wanted = stn.sampler, "exact" if progress >= 1 else gradient
+    if sampler.options.gradient != wanted:
+        sampler.options = sampler.options.changed(gradient=wanted)
+    pixel = coarsest ** max(0.0, 1 - progress)
+    size = tuple(images.shape[2:])
+    if pixel == 1:
+        return images
+    return resize(resize(images, tuple(max(1, round(n / pixel)) for n in size)), size)
 
 
 @dataclass(frozen=True)
@@ -185,6 +247,7 @@ def monitor(
         >>> watching.close()
 
     """
+    require_transformer(stn, "monitor")
     if type(every) is not int or every < 1:
         raise InputError(f"every={every!r} was given; give a number of steps, at least 1")
     return Monitor(stn, log, every)

@@ -215,11 +215,16 @@ class SpatialTransformer(nn.Module):
         return theta if self.reach is None else self.reach(theta, self.transformation)
 
 
+def require_transformer(stn: object, asked: str) -> None:
+    """Refuse another module, for a function that is `asked`."""
+    if not isinstance(stn, SpatialTransformer):
+        raise InputError(f"a {type(stn).__name__} was given to {asked}; give a SpatialTransformer")
+
+
 @torch.no_grad()
 def evaluated(stn: SpatialTransformer, images: Image, asked: str) -> tuple[Warped, Theta]:
     """Return outputs and θ as in evaluation, for a function that is `asked`; leave all modes."""
-    if not isinstance(stn, SpatialTransformer):
-        raise InputError(f"a {type(stn).__name__} was given to {asked}; give a SpatialTransformer")
+    require_transformer(stn, asked)
     modes = [(module, module.training) for module in stn.modules()]
     try:
         return stn.eval()(images, return_theta=True)

@@ -58,11 +58,11 @@ class Reach(nn.Module):
         constants = self.constants or self._measure(transformation)
         with without_autocast(theta.device):
             start, near = constants["start"].to(theta), _AS_IT_IS * self.reach.value
-            away, room = theta - start, self.reach.value - near
-            squares = (away @ constants["lengths"].to(theta)).square().sum(1, keepdim=True)
-            distance = squares.clamp(min=near * near).sqrt()
+            moved = (theta - start) @ constants["lengths"].to(theta)
+            distance = moved.square().sum(1, keepdim=True).clamp(min=near * near).sqrt()
+            room = self.reach.value - near
             nearer = near + room * squashed((distance - near) / room)
-            return theta.where(squares <= near * near, start + away * (nearer / distance))
+            return start.lerp(theta, nearer / distance)  # at 1 it is θ, to the last bit
 
     def extra_repr(self) -> str:
         """Show the reach."""

@@ -152,7 +152,7 @@ def test_the_page_on_troubleshooting_runs(capsys):
     names = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     assert "theta has not left its start" in capsys.readouterr().out
     rates = [group["lr"] for group in names["optimiser"].param_groups]
     assert rates == [1e-3, 1e-4]

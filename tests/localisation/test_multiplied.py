@@ -1,10 +1,13 @@
 """Learning more slowly, by any optimiser; oracle: the network without a multiplier."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.optim import SGD, Adam
 from torch.testing import assert_close
 
 from equality import assert_identical
@@ -14,7 +17,11 @@ from spatial_transformers import (
     LocalisationCNN,
     LocalisationFCN,
     RegressionHead,
+    Sampler,
+    SpatialTransformer,
+    diagnose,
 )
+from spatial_transformers.benchmarks.hostile.images import embedded
 
 NETWORKS = {"cnn": LocalisationCNN, "fcn": LocalisationFCN}
 networks = pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS.keys())
@@ -105,6 +112,35 @@ def test_a_state_inside_another_module():
     other.load_state_dict(outer.state_dict())
     image = torch.rand(3, 1, 20, 24, dtype=torch.float64)
     assert_close(other[0](image), plain(image), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimiser", [partial(Adam, lr=1e-2), partial(SGD, lr=0.1, momentum=0.9)])
+@pytest.mark.parametrize("multiplier", [1.0, 0.1])
+def test_the_rate_alone_keeps_a_transformer_in_the_image(optimiser, multiplier):
+    """Switched off, sixty steps at a rate that suits the classifier lose it."""
+    torch.manual_seed(1)
+    images, affine = embedded(640, 16), Affine()
+    options = {"input_size": 24, "lr_multiplier": multiplier}
+    stn = SpatialTransformer(
+        LocalisationCNN(affine, in_channels=1, **options),
+        affine,
+        Sampler(),
+        size=20,
+        reach=None,
+        theta_clip=None,
+        watch=False,
+    )
+    classifier = [nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()]
+    network = nn.Sequential(stn, *classifier, nn.Linear(512, 10))
+    steps = optimiser(network.parameters())
+    for _ in range(60):
+        some = torch.randint(640, (32,))
+        loss = F.cross_entropy(network(images.train[some]), images.train_labels[some])
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+    outside = diagnose(stn, images.test).means()["outside (%)"]
+    assert outside < 20 if multiplier < 1 else outside > 50
 
 
 @pytest.mark.traced

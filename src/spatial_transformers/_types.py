@@ -1,7 +1,7 @@
 """The named tensor types of the public functions, and the one error for bad input.
 
-Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points; `#N` may also be 1,
-which broadcasts. Shapes are checked at run time only under pytest.
+Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points or maps per image;
+`#N` may also be 1, which broadcasts. Shapes are checked at run time only under pytest.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,10 @@ _QUOTED = 100  # characters
 
 Image: TypeAlias = Shaped[Tensor, "#N C *source"]  # U; integers too, with `nearest`
 Warped: TypeAlias = Shaped[Tensor, "N C *target"]  # V
-Grid: TypeAlias = Float[Tensor, "#N *target ndim"]  # T_θ(G): x first, in [-1, 1]
+Warps: TypeAlias = Shaped[Tensor, "N K C *target"]  # V of every map of an image
+Grid: TypeAlias = Float[Tensor, "#N *points ndim"]  # T_θ(G): x first, in [-1, 1]
 Theta: TypeAlias = Float[Tensor, "#N P"]  # θ
+Thetas: TypeAlias = Float[Tensor, "#N K P"]  # θ of every map of an image
 Points: TypeAlias = Float[Tensor, "#N K ndim"]  # x first, in [-1, 1]
 Size: TypeAlias = int | Sequence[int]  # (H, W) or (D, H, W); one number for all axes
 

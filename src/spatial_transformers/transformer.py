@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ._context import STEPS, context
-from ._types import Image, InputError, Size, Theta, Warped, require_tensor, shown
+from ._types import Image, InputError, Size, Theta, Thetas, Warped, Warps, require_tensor, shown
 from .grid import Transformation
 from .grid.bounds import Squash
 from .grid.regular import as_target
@@ -138,7 +138,7 @@ class SpatialTransformer(nn.Module):
         warped = self.warp(image, theta, **filled)
         return (warped, theta) if return_theta else warped
 
-    def warp(self, other: Image, theta: Theta, **changes: Any) -> Warped:
+    def warp(self, other: Image, theta: Theta | Thetas, **changes: Any) -> Warped | Warps:
         """Warp a mask or a second image, at whatever resolution, by a θ found before.
 
         The output has the transformer's `size`, or that of `other` if the transformer has none.

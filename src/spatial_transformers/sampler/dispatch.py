@@ -97,8 +97,9 @@ class Spec:
 class Backend(ABC):
     """One implementation of the sampler, with its capabilities as data.
 
-    `image` and target come on one device, with equal batches or one batch of 1, which serves
-    every element of the other without being copied. `fill` is (C,) where there is one; `phi` is Φ,
+    `image` and target come on one device. The batch of images divides that of the maps, and each
+    image serves as many maps, one after the other; or one map serves all images. Neither is copied.
+    `fill` is (C,) where there is one; `phi` is Φ,
     as numbers or as a tensor (P,), (N, P) or (N, ndim, P).
     """
 

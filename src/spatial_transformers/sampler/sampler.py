@@ -7,20 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._context import Context, at_least_float32, context, is_traced, without_autocast
+from .._context import Context, context, is_traced, without_autocast
 from .._types import (
     Grid,
     Image,
-    InputError,
     Size,
     Theta,
+    Thetas,
     Warped,
-    require_same_batch,
-    require_same_device,
-    require_tensor,
+    Warps,
 )
 from ..grid import Transformation
-from ..grid.regular import as_target
 from . import dispatch
 from .backends import BACKENDS
 from .fill import Fill, as_fill, check_fill
@@ -28,7 +25,7 @@ from .kernels import Kernel
 from .options import Options, remembered
 from .padding import Padding
 from .slopes import with_slopes
-from .target import Given, Mapped, Target, check_dimensions, check_image
+from .target import Target, given, mapped
 
 
 class Sampler(nn.Module):
@@ -75,19 +72,21 @@ class Sampler(nn.Module):
         self.mode = mode  # a `Kernel` is a part of the module, with its Φ
         self.fill_value = fill_value
 
-    def forward(self, image: Image, grid: Grid) -> Warped:
+    def forward(self, image: Image, grid: Grid) -> Warped | Warps:
         """Sample (N, C, *source) at normalised coordinates (N, *target, ndim); see `sample`."""
-        return _run(self.options, image, _given(image, grid, self.options), self.fill_value)
+        return _run(
+            self.options, image, given(image, grid, self.options.align_corners), self.fill_value
+        )
 
     def warp(
         self,
         image: Image,
-        theta: Theta,
+        theta: Theta | Thetas,
         transformation: Transformation,
         *,
         size: Size | None = None,
         **changes: Any,
-    ) -> Warped:
+    ) -> Warped | Warps:
         """Warp (N, C, *source) by θ (N, P); see the function `warp`.
 
         Further options, by their names, replace the sampler's in this call.
@@ -100,7 +99,7 @@ class Sampler(nn.Module):
             if not given and options.padding_mode == self.options.padding_mode:
                 fill_value = self.fill_value
             check_fill(fill_value, options.padding_mode)
-        target = _mapped(image, theta, transformation, size, options)
+        target = mapped(image, theta, transformation, size, options.align_corners)
         return _run(options, image, target, fill_value)
 
     def extra_repr(self) -> str:
@@ -125,7 +124,7 @@ def sample(
     antialias: bool | float = False,
     gradient: str = "exact",
     backend: str | None = None,
-) -> Warped:
+) -> Warped | Warps:
     """Sample an image at given coordinates: (U, T_θ(G)) → V (eqs. 3 to 7).
 
     Agrees with `torch.nn.functional.grid_sample`, at kinks too, and goes further: any kernel in any
@@ -137,7 +136,7 @@ def sample(
         image: U, (N, C, H, W), (N, C, D, H, W) or any number of spatial axes.
         grid: normalised coordinates, (N, *target, ndim), x first; `normalise` computes them from
             pixel coordinates. A batch of 1 in either image or grid serves every element of the
-            other, without being copied.
+            other, without being copied. Or (N, K, *target, ndim), K grids of every image.
         mode: the kernel: `nearest` (halves to the even pixel), `bilinear` (linear in every
             dimension), `bicubic`, `mitchell`, `lanczos2`, `lanczos3`, `lanczos5`, `bspline0` to
             `bspline7` (interpolating), `gaussian`, or a `Kernel`, which carries its Φ:
@@ -163,7 +162,8 @@ def sample(
         backend: a backend's name, instead of the fastest that can run.
 
     Returns:
-        V, (N, C, *target), in the image's dtype, and in channels-last format if the image is.
+        V, (N, C, *target), in the image's dtype, and in channels-last format if the image is;
+        (N, K, C, *target) of K grids per image.
 
     Raises:
         InputError: a wrong shape, dtype or option, or no backend that can run it.
@@ -185,12 +185,12 @@ def sample(
     """
     options = _options(mode, padding_mode, align_corners, antialias, gradient, backend)
     check_fill(fill_value, padding_mode)
-    return _run(options, image, _given(image, grid, options), fill_value)
+    return _run(options, image, given(image, grid, options.align_corners), fill_value)
 
 
 def warp(
     image: Image,
-    theta: Theta,
+    theta: Theta | Thetas,
     transformation: Transformation,
     *,
     size: Size | None = None,
@@ -201,7 +201,7 @@ def warp(
     antialias: bool | float = False,
     gradient: str = "exact",
     backend: str | None = None,
-) -> Warped:
+) -> Warped | Warps:
     """Warp an image by θ: grid and sampler in one, V_i = U(T_θ(G_i)).
 
     Pixel coordinates are computed directly, so that at the identity the result is the image bit for
@@ -210,7 +210,8 @@ def warp(
     Args:
         image: U, (N, C, H, W) or (N, C, D, H, W).
         theta: θ, (N, P), mapping target to source; taken in float32 or better. A batch of 1 in
-            either image or theta serves every element of the other.
+            either image or theta serves every element of the other. Or (N, K, P), K maps of every
+            image, which is not copied for them.
         transformation: what θ means, for instance `Affine()`.
         size: the target's (H, W) or (D, H, W); the image's own if None.
         mode: see `sample`, as for all further options.
@@ -222,7 +223,7 @@ def warp(
         backend: see `sample`.
 
     Returns:
-        V, (N, C, *size), in the image's dtype.
+        V, (N, C, *size), or (N, K, C, *size) where θ is (N, K, P), in the image's dtype.
 
     Raises:
         InputError: a wrong shape, dtype or option, or no backend that can run it.
@@ -236,18 +237,25 @@ def warp(
         tensor([[[[3., 2., 1., 0.]]]])
         >>> warp(torch.rand(2, 3, 4, 5, 6), torch.zeros(2, 12), Affine(3), size=(7, 8, 9)).shape
         torch.Size([2, 3, 7, 8, 9])
+        >>> warp(torch.rand(2, 3, 8, 8), torch.zeros(2, 5, 6), Affine()).shape  # five of each
+        torch.Size([2, 5, 3, 8, 8])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.2 and 3.3.
 
     """
     options = _options(mode, padding_mode, align_corners, antialias, gradient, backend)
     check_fill(fill_value, padding_mode)
-    return _run(options, image, _mapped(image, theta, transformation, size, options), fill_value)
+    return _run(
+        options,
+        image,
+        mapped(image, theta, transformation, size, options.align_corners),
+        fill_value,
+    )
 
 
 def explain(
     image: Image,
-    coordinates: Grid | Theta,
+    coordinates: Grid | Theta | Thetas,
     transformation: Transformation | None = None,
     *,
     size: Size | None = None,
@@ -281,9 +289,9 @@ def explain(
     asked = Options(**options)
     check_fill(fill_value, asked.padding_mode)
     if transformation is None:
-        target: Target = _given(image, coordinates, asked)
+        target: Target = given(image, coordinates, asked.align_corners)
     else:
-        target = _mapped(image, coordinates, transformation, size, asked)
+        target = mapped(image, coordinates, transformation, size, asked.align_corners)
     spec = dispatch.Spec(target.operation, *_facts(image, context(image)), options=asked)
     return dispatch.report(spec, asked.backend, BACKENDS)
 
@@ -298,39 +306,6 @@ def _options(mode: str | Kernel, *others: Any) -> Options:
     return Options(mode, *others)
 
 
-def _given(image: Tensor, grid: Tensor, options: Options) -> Given:
-    """Check an image and a grid, and return the target."""
-    check_image(image)
-    require_tensor(grid, "sampling", "grid")
-    ndim = image.ndim - 2
-    wrong = grid.ndim != image.ndim or grid.shape[-1] != ndim or not grid.is_floating_point()
-    if wrong or any(n == 0 for n in grid.shape[1:]):
-        raise InputError(
-            f"sampling an image of shape {tuple(image.shape)} was asked with a grid of shape "
-            f"{tuple(grid.shape)} and {grid.dtype}; give floating coordinates (N, *target, {ndim}) "
-            f"with {ndim} target axes of at least one pixel each"
-        )
-    require_same_batch(image, grid, "sampling an image by grid")
-    require_same_device(image, grid, "a grid")
-    return Given(at_least_float32(grid), options.align_corners)
-
-
-def _mapped(
-    image: Tensor,
-    theta: Tensor,
-    transformation: Transformation,
-    size: Size | None,
-    options: Options,
-) -> Mapped:
-    """Check an image, θ and a size, and return the target."""
-    check_dimensions(image, transformation)
-    values = transformation.values(theta)
-    target = tuple(image.shape[2:]) if size is None else as_target(size, transformation.ndim)
-    require_same_batch(image, values, "sampling an image by theta")
-    require_same_device(image, values, "theta")
-    return Mapped(values, transformation, target, options.align_corners)
-
-
 def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | None) -> Tensor:
     """Run a call whose parts are checked, on the backend that is selected for it."""
     fill, surrounding = as_fill(fill_value, image), context(image)
@@ -340,9 +315,12 @@ def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | Non
     phi = spec.kernel.check_phi(max(image.shape[0], target.batch), spec.ndim)
     with without_autocast(image.device):
         if options.gradient == "exact" or surrounding == "export" or not image.is_floating_point():
-            return _formatted(backend.run(spec, image, target, fill, phi), image, surrounding)
-        values = backend.run(spec, image, target.detached(), fill, phi)
-        return _formatted(with_slopes(spec, values, image, target, fill), image, surrounding)
+            values = backend.run(spec, image, target, fill, phi)
+        else:
+            values = backend.run(spec, image, target.detached(), fill, phi)
+            values = with_slopes(spec, values, image, target, fill)
+    values = _formatted(values, image, surrounding)
+    return values if target.per_image is None else values.unflatten(0, (-1, target.per_image))
 
 
 def _kept_apart(image: Tensor, target: Target) -> Tensor:

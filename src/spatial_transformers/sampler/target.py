@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from .._types import InputError, require_tensor
+from .._context import at_least_float32
+from .._types import InputError, Size, require_same_batch, require_same_device, require_tensor
 from ..grid import Linear, Transformation
-from ..grid.regular import Frame, normalised_frame, pixel_frame, unnormalise
+from ..grid.regular import Frame, as_target, normalised_frame, pixel_frame, unnormalise
 from .antialias import spacing
 
 Operation = Literal["sample", "warp"]
@@ -22,6 +23,8 @@ class Target(ABC):
     #: The public function that has such a target.
     operation: ClassVar[Operation]
     align_corners: bool
+    #: How many maps every image has; None where that axis was not given.
+    per_image: int | None
 
     @property
     @abstractmethod
@@ -52,6 +55,7 @@ class Given(Target):
     operation = "sample"
     coordinates: Tensor
     align_corners: bool
+    per_image: int | None = None
 
     @property
     def batch(self) -> int:
@@ -85,6 +89,7 @@ class Mapped(Target):
     transformation: Transformation
     size: tuple[int, ...]
     align_corners: bool
+    per_image: int | None = None
 
     @property
     def batch(self) -> int:
@@ -114,6 +119,59 @@ class Mapped(Target):
 
     def _on_lattice(self, source: Frame) -> Tensor:
         return self.transformation._on_lattice(self.values, self.size, self.align_corners, source)
+
+
+def given(image: Tensor, grid: Tensor, align_corners: bool) -> Given:
+    """Check an image and a grid, and return the target."""
+    check_image(image)
+    require_tensor(grid, "sampling", "grid")
+    ndim = image.ndim - 2
+    wrong = grid.ndim - image.ndim not in (0, 1) or grid.shape[-1] != ndim
+    if wrong or not grid.is_floating_point() or any(n == 0 for n in grid.shape[1:]):
+        raise InputError(
+            f"sampling an image of shape {tuple(image.shape)} was asked with a grid of shape "
+            f"{tuple(grid.shape)} and {grid.dtype}; give floating coordinates (N, *target, {ndim}) "
+            f"or (N, K, *target, {ndim}) with {ndim} target axes of at least one pixel each"
+        )
+    require_same_batch(image, grid, "sampling an image by grid")
+    require_same_device(image, grid, "a grid")
+    grid, per_image = _flat(at_least_float32(grid), image, image.ndim)
+    return Given(grid, align_corners, per_image)
+
+
+def mapped(
+    image: Tensor,
+    theta: Tensor,
+    transformation: Transformation,
+    size: Size | None,
+    align_corners: bool,
+) -> Mapped:
+    """Check an image, θ and a size, and return the target."""
+    check_dimensions(image, transformation)
+    require_tensor(theta, transformation, "theta")
+    flat, per_image = _flat(theta, image, 2)
+    values = transformation.values(flat)
+    target = tuple(image.shape[2:]) if size is None else as_target(size, transformation.ndim)
+    require_same_batch(image, theta, "sampling an image by theta")
+    require_same_device(image, values, "theta")
+    return Mapped(values, transformation, target, align_corners, per_image)
+
+
+def _flat(maps: Tensor, image: Tensor, axes: int) -> tuple[Tensor, int | None]:
+    """Return maps (N, …) of so many axes, and K if they are (N, K, …): K to every image."""
+    if maps.ndim != axes + 1:
+        return maps, None
+    per_image = maps.shape[1]
+    if per_image == 0:
+        raise InputError("0 maps per image were given; give (N, K, …) with K at least 1")
+    if maps.shape[0] == 1:
+        maps = maps.expand(image.shape[0], *maps.shape[1:])
+    return maps.flatten(0, 1), per_image
+
+
+def joint_batch(image: Tensor, maps: Tensor) -> int:
+    """Return how many outputs there are, of which each image or the one map may serve several."""
+    return image.shape[0] if maps.shape[0] == 1 else maps.shape[0]
 
 
 def saturated(pixels: Tensor, finite: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ Situation = Literal[
     "one pixel",  # along an axis of source and target
     "one image",  # one image for several grids or θ; only these take a gradient
     "one grid",  # one grid or θ for several images; tensors are strided, the cotangent is expanded
-    "outside",  # some coordinates are so far outside that numbers overflow
+    "outside",  # some coordinates are so far outside that numbers overflow; two maps of each image
     "not finite",  # some coordinates are NaN or infinite
 ]
 
@@ -192,7 +192,7 @@ def _results(
     constant = {"one image": "image", "one grid": kind}.get(case.situation)
     tensors = {"image": image.detach(), kind: coordinates.detach()}
     leaves = {name: t.requires_grad_() for name, t in tensors.items() if name != constant}
-    image, coordinates = (t.expand(_BATCH, *t.shape[1:]) for t in tensors.values())
+    image, coordinates = (t.expand(max(_BATCH, len(t)), *t.shape[1:]) for t in tensors.values())
     if spec.operation == "sample":
         target: Target = Given(coordinates, spec.align_corners)
     else:
@@ -232,6 +232,8 @@ def _inputs(case: Case) -> Inputs:
         row.view(-1)[1::5] = number
     image, fill, cotangent = (t.to(spec.device, spec.dtype) for t in (image, fill, cotangent))
     coordinates = coordinates.to(spec.device, wide)
+    if case.situation == "outside":
+        coordinates, cotangent = (torch.cat((t, t.flip(0))) for t in (coordinates, cotangent))
     if case.situation == "one image":
         image = image[:1].movedim(1, -1).contiguous().movedim(-1, 1)  # channels last
     if case.situation == "one grid":

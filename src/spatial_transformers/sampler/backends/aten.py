@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..._types import require_same_batch
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..fill import filled_share
 from ..kernels import Numbers
 from ..padding import FILLING, move_inside
-from ..target import Given, Target
+from ..target import Given, Target, joint_batch
 from .reference import sample_pixels
 
 # the numbers of torch.ops.aten.grid_sampler_*d
@@ -124,13 +123,22 @@ def _filled(
     if padded is not None:
         missing = [p - n for p, n in zip(padded, image.shape[2:], strict=True)]
         source = F.pad(source, [n for m in reversed(missing) for n in (0, m)])
-    batch = require_same_batch(source, grid, "grid_sample")
-    source, grid = (t.expand(batch, *t.shape[1:]) for t in (source, grid))
-    sampled = _grid_sample(spec, source, grid)
+    sampled = _of_each(spec, source, grid)
     if fill is not None:
         outside = fill.to(work).reshape(1, -1, *[1] * spec.ndim)
         sampled = sampled[:, :-1] + filled_share(outside, 1 - sampled[:, -1:])
     return sampled.to(image.dtype)
+
+
+def _of_each(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:
+    """Sample images, each of which may serve several grids."""
+    batch, images = joint_batch(image, grid), image.shape[0]
+    if images == 1 or images == batch:
+        image, grid = (t.expand(batch, *t.shape[1:]) for t in (image, grid))
+        return _grid_sample(spec, image, grid)
+    # the grids of an image are one that has as many times the rows
+    sampled = _grid_sample(spec, image, grid.reshape(images, -1, *grid.shape[2:]))
+    return torch.unflatten(sampled, 2, (-1, grid.shape[1])).movedim(2, 1).flatten(0, 1)
 
 
 def _grid_sample(spec: Spec, image: Tensor, grid: Tensor) -> Tensor:

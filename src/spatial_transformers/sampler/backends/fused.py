@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from ..._context import Context
-from ..._types import require_same_batch
 from ...grid import Transformation
 from ...grid.linear import Linear, apply_matrix
 from ...grid.regular import centred_axes, half_extents, pixel_frame
@@ -25,7 +24,7 @@ from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers
 from ..padding import PADDING_MODES
-from ..target import Given, Mapped, Target, finite_maps, saturated
+from ..target import Given, Mapped, Target, finite_maps, joint_batch, saturated
 from .reference import sample_pixels
 
 Form = Literal["matrix", "perspective", "normalised", "pixels"]
@@ -95,7 +94,8 @@ class Fused(Backend):
 
         Args:
             plan: the static facts.
-            image: (N or 1, C, *source), of any strides.
+            image: (N or a divisor of N, C, *source), of any strides; each serves as many maps, one
+                after the other.
             coordinates: (N or 1, rows, columns) or points (N or 1, *size, ndim); float64 if the
                 image is, and otherwise float32.
             functions: the rows of B below the homogeneous coordinates, (K, *size), if any.
@@ -319,7 +319,7 @@ def _planned(plan: Sequence[Any]) -> Plan:
 @torch.library.register_fake("spatial_transformers::fused", lib=_OPERATIONS)
 def _fake(image: Tensor, coordinates: Tensor, *rest: Any) -> Tensor:
     layout = regular(image)[1]
-    shape = (require_same_batch(image, coordinates, "sampling"), image.shape[1], *rest[2])
+    shape = (joint_batch(image, coordinates), image.shape[1], *rest[2])
     return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
 
 

@@ -300,11 +300,16 @@ def _weighing(field: _Field, values: Tensor, *weights: Tensor) -> Tensor:
 def _read(flat: Tensor, index: Tensor) -> Tensor:
     """Read (N, C, source) at (N, ..., M) for every channel alike: (N, C, ..., M)."""
     n, batch = index.shape[0], flat.shape[0]
-    if n != batch and batch == 1:  # one image, many grids: no copies of it
+    if n == batch or n == 1:
+        spread = index.flatten(1)[:, None].expand(batch, flat.shape[1], -1)
+        return torch.unflatten(flat.gather(2, spread), 2, index.shape[1:])
+    if batch == 1:  # one image, many grids: no copies of it
         values = flat[0].index_select(1, index.flatten())
         return torch.unflatten(values, 1, index.shape).movedim(1, 0)
-    spread = index.flatten(1)[:, None].expand(batch, flat.shape[1], -1)
-    return torch.unflatten(flat.gather(2, spread), 2, index.shape[1:])
+    # a few grids of each image: to `gather` they are one that is as much longer
+    spread = index.reshape(batch, -1)[:, None].expand(batch, flat.shape[1], -1)
+    values = torch.unflatten(flat.gather(2, spread), 2, (-1, *index.shape[1:]))
+    return values.movedim(2, 1).flatten(0, 1)
 
 
 def _viewed(tensor: Tensor, dtype: torch.dtype) -> Tensor:

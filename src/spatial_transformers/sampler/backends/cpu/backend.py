@@ -18,12 +18,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...._types import require_same_batch
 from ....grid.regular import pixel_frame
 from ...dispatch import Spec
+from ...target import joint_batch
 from ..fused import TAPS, Fused, Gradients, Plan, regular
 
-_ABI = 1  # of csrc/call.h
+_ABI = 2  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
 _TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -68,8 +68,7 @@ class Cpu(Fused):
     ) -> Tensor:
         """Run the forward pass; see `Fused.forward`."""
         image, layout = regular(image)
-        batch = require_same_batch(image, coordinates, "sampling")
-        shape = (batch, image.shape[1], *plan.size)
+        shape = (joint_batch(image, coordinates), image.shape[1], *plan.size)
         output = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
         self._call("stn_forward", plan, layout, (image, coordinates, functions, fill), output)
         return output

@@ -16,16 +16,16 @@ _REST = tl.constexpr(float(1 << 30))
 
 
 @triton.jit
-def scale_of(largest, n, headroom, dtype: tl.constexpr, IMAGE: tl.constexpr, ONE: tl.constexpr):
+def scale_of(largest, n, headroom, dtype: tl.constexpr, IMAGE: tl.constexpr):
     """Return 2^s: `headroom` less the exponent of the largest gradient, which comes as bits."""
     if IMAGE == "none" or IMAGE == "float":
         scale = tl.full((), 1, dtype)
     elif dtype == tl.float64:
-        bits = tl.load(largest + (n * 0 if ONE else n))
+        bits = tl.load(largest + n)
         s = tl.minimum(tl.maximum(headroom - (bits >> 52) + 1022, -1000), 1000)
         scale = ((s + 1023) << 52).to(tl.float64, bitcast=True)
     else:
-        bits = tl.load(largest + (n * 0 if ONE else n))
+        bits = tl.load(largest + n)
         s = tl.minimum(tl.maximum(headroom - (bits >> 23) + 126, -126), 126)
         scale = ((s + 127) << 23).to(tl.float32, bitcast=True)
     return scale
@@ -48,16 +48,16 @@ def add(sums, place, value, mask, IMAGE: tl.constexpr):
         tl.atomic_add(sums.into + sums.own + place, whole.to(tl.int64), mask=mask, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["sx", "sy", "sz", "tx", "ty", "tz", "chunks"])
+@triton.jit(do_not_specialize=["served", "sx", "sy", "sz", "tx", "ty", "tz", "chunks"])
 def prepare_kernel(
-    grad, largest, sums, rest, channels, sx, sy, sz, tx, ty, tz, chunks,
-    ONE_IMAGE: tl.constexpr, DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
+    grad, largest, sums, rest, served, channels, sx, sy, sz, tx, ty, tz, chunks,
+    DOUBLE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Find the largest gradient per image, and set its sums to 0."""
     dtype: tl.constexpr = tl.float64 if DOUBLE else tl.float32
     source, target = (sx, sy, sz), (tx, ty, tz)
     n, number = (tl.program_id(0) // chunks).to(tl.int64), tl.program_id(0) % chunks
-    size, slot = channels * volume(target), n * 0 if ONE_IMAGE else n
+    size, slot = channels * volume(target), n // served
     element = number.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     found = tl.abs(tl.load(grad + n * size + element, mask=element < size, other=0).to(dtype))
     bits: tl.constexpr = tl.int64 if dtype == tl.float64 else tl.int32
@@ -85,6 +85,6 @@ def settle_kernel(
     value = tl.load(sums + place, mask=mask, other=0).to(tl.float64)
     if DOUBLE:
         value += tl.load(rest + place, mask=mask, other=0).to(tl.float64) / _REST
-    scale = scale_of(largest, n, headroom, dtype, "fixed", False).to(tl.float64)
+    scale = scale_of(largest, n, headroom, dtype, "fixed").to(tl.float64)
     value = tl.where(bits < infinite, value / scale, float("nan"))
     tl.store(out + place, value.to(dtype).to(out.dtype.element_ty), mask=mask)

@@ -29,6 +29,7 @@ from .taps import cover_all, divided, settle_all, tap
 
 #: Arguments that kernels are compiled once for, whatever their value.
 SIZES = (
+    "served",
     "count",
     "sx",
     "sy",
@@ -46,8 +47,8 @@ SIZES = (
 
 @triton.jit(do_not_specialize=SIZES)
 def forward_kernel(
-    image, coordinates, functions, fill, out, channels, count, sx, sy, sz, tx, ty, tz, parts,
-    facts: tl.constexpr,
+    image, coordinates, functions, fill, out, served, channels, count, sx, sy, sz, tx, ty, tz,
+    parts, facts: tl.constexpr,
 ):  # fmt: skip
     """Write V for a tile of points and a part of the channels."""
     dtype: tl.constexpr = coordinates.dtype.element_ty
@@ -64,8 +65,7 @@ def forward_kernel(
     if not facts.one_map:
         coordinates += own.n * per_entry(count, pixels, facts)
     map = Map(coordinates, functions, count)
-    if not facts.one_image:
-        image += own.n * channels * sources
+    image += own.n // served * channels * sources
     out += own.n * channels * pixels
     point, _, alive = locate(map, own, sizes, facts)
     axes = settle_all(point, source, facts)
@@ -109,7 +109,7 @@ def forward_kernel(
 @triton.jit(do_not_specialize=SIZES)
 def backward_kernel(
     image, coordinates, functions, fill, grad, to_image, to_image_rest, to_points, to_rows, sums,
-    fill_sums, largest, headroom, channels, count, sx, sy, sz, tx, ty, tz, parts,
+    fill_sums, largest, headroom, served, channels, count, sx, sy, sz, tx, ty, tz, parts,
     facts: tl.constexpr,
 ):  # fmt: skip
     """Write or add the gradients of a tile of points and a part of the channels."""
@@ -128,8 +128,8 @@ def backward_kernel(
     if not facts.one_map:
         coordinates += own.n * per_entry(count, pixels, facts)
     map = Map(coordinates, functions, count)
-    scale = scale_of(largest, own.n, headroom, dtype, adding, facts.one_image)
-    begin = own.n * 0 if facts.one_image else own.n * channels * sources
+    scale = scale_of(largest, own.n // served, headroom, dtype, adding)
+    begin = own.n // served * channels * sources
     image_sums = Sums(to_image, to_image_rest, begin, scale)
     point, w, alive = locate(map, own, sizes, facts)
     axes = settle_all(point, source, facts)

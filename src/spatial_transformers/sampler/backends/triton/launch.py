@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ...target import joint_batch
 from ..fused import TAPS, Gradients, Plan
 from .records import Facts
 
@@ -53,8 +54,12 @@ class _Call(NamedTuple):
     @property
     def batch(self) -> int:
         """N."""
-        own, maps = self.image.shape[0], self.coordinates.shape[0]
-        return maps if own == 1 else own
+        return joint_batch(self.image, self.coordinates)
+
+    @property
+    def served(self) -> int:
+        """How many elements of the batch read one image."""
+        return self.batch // self.image.shape[0]
 
     @property
     def channels(self) -> int:
@@ -100,7 +105,6 @@ class _Call(NamedTuple):
             taps=TAPS[self.plan.mode],
             padding=self.plan.padding_mode,
             last=self.last,
-            one_image=self.image.shape[0] == 1,
             large=points * max(self.channels, len(self.source)) >= _LARGE,
             **tile.shape,
             **asked,
@@ -142,7 +146,7 @@ def forward(
         tile = call.tile(plan.size, call.batch, split=True)
         with _on(out):
             _kernel("kernels", "forward_kernel")[(call.batch * tile.tiles * tile.parts,)](
-                *call[1:5], out, call.channels, call.extra, *call.sizes, tile.parts,
+                *call[1:5], out, call.served, call.channels, call.extra, *call.sizes, tile.parts,
                 facts=call.facts(tile), **_OPTIONS,
             )  # fmt: skip
     return out
@@ -204,7 +208,7 @@ def _scatter(
     )
     _kernel("kernels", "backward_kernel")[(programs,)](
         *call[1:5], grad, to_image, None, points, along, sums, fill_sums, None, 0,
-        call.channels, call.extra, *call.sizes, tile.parts, facts=facts, **_OPTIONS,
+        call.served, call.channels, call.extra, *call.sizes, tile.parts, facts=facts, **_OPTIONS,
     )  # fmt: skip
     if points is not None:
         found = points if call.maps == call.batch else points.sum(0, keepdim=True)
@@ -250,14 +254,15 @@ def _in_whole_numbers(call: _Call, grad: Tensor) -> Tensor:
     longest = max(prod(call.source), prod(call.plan.size)) * call.channels
     chunks = -(-longest // _CHUNK)
     _kernel("fixed", "prepare_kernel")[(call.batch * chunks,)](
-        grad, largest, sums, rest, call.channels, *call.sizes, chunks,
-        ONE_IMAGE=own == 1, DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
+        grad, largest, sums, rest, call.served, call.channels, *call.sizes, chunks,
+        DOUBLE=double, BLOCK=_CHUNK, **_OPTIONS,
     )  # fmt: skip
     tile = call.tile(call.plan.size, call.batch, split=True)
     headroom = _headroom(call)
     _kernel("kernels", "backward_kernel")[(call.batch * tile.tiles * tile.parts,)](
-        *call[1:5], grad, sums, rest, None, None, None, None, largest, headroom, call.channels,
-        call.extra, *call.sizes, tile.parts, facts=call.facts(tile, image="fixed"), **_OPTIONS,
+        *call[1:5], grad, sums, rest, None, None, None, None, largest, headroom, call.served,
+        call.channels, call.extra, *call.sizes, tile.parts,
+        facts=call.facts(tile, image="fixed"), **_OPTIONS,
     )  # fmt: skip
     chunks = -(-call.image[0].numel() // _CHUNK)
     _kernel("fixed", "settle_kernel")[(own * chunks,)](
@@ -269,7 +274,7 @@ def _in_whole_numbers(call: _Call, grad: Tensor) -> Tensor:
 
 def _headroom(call: _Call) -> int:
     """Return how many bits are left for a term, of the 62 that a sum has."""
-    terms = prod(call.plan.size) * (call.batch if call.image.shape[0] == 1 else 1)
+    terms = prod(call.plan.size) * call.served
     share = 1000 if call.plan.padding_mode == "renormalise" else 1  # by whose inverse it grows
     return 62 - ceil(log2(terms * _WEIGHTS * share))
 

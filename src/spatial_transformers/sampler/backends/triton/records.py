@@ -17,7 +17,6 @@ class Facts(NamedTuple):
     taps: int = 0  # along an axis
     padding: str = ""
     last: bool = False  # the image lies in memory with its channels last
-    one_image: bool = False  # one image serves every M_θ or grid
     large: bool = False  # numbers of pixels take 64 bits
     wide: int = 0  # points of a program's tile along x
     high: int = 0  # and along y

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-constexpr int64_t kAbi = 1;  // raise it with every change of `Call` or of what a field means
+constexpr int64_t kAbi = 2;  // raise it with every change of `Call` or of what a field means
 
 enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
 enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
@@ -25,7 +25,8 @@ struct Call {
   int64_t batch, channels;
   int64_t source[3], target[3];
   Strides image, output;  // `output` is also of its gradient
-  int64_t image_batch, coordinates_batch;  // 1, or `batch`
+  int64_t image_batch;        // divides `batch`: an image serves consecutive maps
+  int64_t coordinates_batch;  // 1, or `batch`
   int64_t columns, functions;  // of M_θ; of B beyond the homogeneous coordinates
   double factor[4][3], scale[4];  // by which M_θ maps to pixels: columns of axes, and the others
   double centre[3];

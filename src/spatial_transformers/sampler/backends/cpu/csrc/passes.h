@@ -120,12 +120,11 @@ void scatter_blocks(const Job& job, int64_t begin, int64_t end) {
   }
 }
 
-// The tiles of the images that one image of the source serves.
+// The tiles of the elements of the batch that image b serves.
 template <class R, int D, int K>
 void scatter_tiles(const Job& job, int64_t b, const Strip<R>& strip, Cells<R, D>* cells) {
   const Call& call = job.call;
-  const bool own = call.image_batch > 1;
-  for (int64_t n = own ? b : 0; n < (own ? b + 1 : call.batch); ++n) {
+  for (int64_t n = b * served(call); n < (b + 1) * served(call); ++n) {
     const int64_t place = n * job.strips + strip.rows.low / job.strip_rows;
     double* fill = job.both() && job.fill_sums ? job.fill_sums + place * call.channels : nullptr;
     run_tiles<R, D, K>(job, n, {0, job.tiles}, job.both(), place, fill, strip, cells);

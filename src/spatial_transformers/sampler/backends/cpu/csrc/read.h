@@ -14,9 +14,12 @@ inline const char* address(const Call& call, const void* data, const Strides& st
          (n * strides.batch + c * strides.channel) * size_of(call);
 }
 
-// What image n of the batch reads.
+// How many elements of the batch read one image.
+inline int64_t served(const Call& call) { return call.batch / call.image_batch; }
+
+// What element n of the batch reads.
 inline const char* image_address(const Call& call, int64_t n, int64_t c) {
-  return address(call, call.image_data, call.image, call.image_batch > 1 ? n : 0, c);
+  return address(call, call.image_data, call.image, n / served(call), c);
 }
 
 inline char* output_address(const Call& call, int64_t n, int64_t c, Tile tile) {

@@ -1,6 +1,10 @@
 """Spatial transformer networks for PyTorch."""
 
 from ._types import InputError as InputError
+from .arrangements import AppendTheta as AppendTheta
+from .arrangements import Parallel as Parallel
+from .arrangements import Recurrent as Recurrent
+from .arrangements import Series as Series
 from .export import export as export
 from .grid import CPAB as CPAB
 from .grid import FAMILIES as FAMILIES

@@ -134,9 +134,9 @@ class Diagnosis:
     """What a transformer does to a batch of images.
 
     Args:
-        values: of every sample (N,): θ in human units; `outside (%)`, the share of the sampling
-            grid beyond the image's edges; `local scale`, 1 at the identity; and `apart (%)`, how
-            far the samples' grids lie apart, in half extents.
+        values: of every sample (N,), or of every map of every sample: θ in human units;
+            `outside (%)`, the share of the sampling grid beyond the image's edges; `local scale`, 1
+            at the identity; and `apart (%)`, how far the grids lie apart, in half extents.
         advice: what is wrong and what to try, a sentence each; empty if all is well.
 
     """
@@ -190,12 +190,12 @@ def diagnose(stn: SpatialTransformer, images: Image) -> Diagnosis:
 
 
 def _diagnosed(stn: SpatialTransformer, theta: Tensor, also: Iterable[str] = ()) -> Diagnosis:
-    family = stn.transformation
+    family, every = stn.transformation, theta.flatten(0, -2)
     values = {
-        **family.describe(theta),
-        "outside (%)": 100 * outside(family, theta),
-        "local scale": local_scale(family, theta),
-        "apart (%)": 100 * spread(family, theta)[None],
+        **family.describe(every),
+        "outside (%)": 100 * outside(family, every),
+        "local scale": local_scale(family, every),
+        "apart (%)": 100 * spread(family, every)[None],
     }
     found = [CURES[fault] for fault in faults(family, theta, start_of(stn.localisation))]
     return Diagnosis(values, (*found, *also))

@@ -41,7 +41,8 @@ class SpatialTransformer(nn.Module):
     warned of and started anew (`watch`). See the page *Troubleshooting*.
 
     Args:
-        localisation: any module that takes U and returns θ (N, P).
+        localisation: any module that takes U and returns θ (N, P), or (N, K, P) for K transformers
+            that share it: V is (N, K, C, *size) then.
         transformation: what θ means. If it has bounds, θ is brought within them here, and
             `stn.transformation`, by which the θ that is returned is read, has none.
         sampler: how the image is read: `Sampler(mode=…, padding_mode=…)`. None reads it as
@@ -118,24 +119,19 @@ class SpatialTransformer(nn.Module):
             self.observers.append(self._watch.keep)
 
     @overload
-    def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped: ...
+    def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped | Warps: ...
     @overload
-    def forward(self, image: Image, *, return_theta: Literal[True]) -> tuple[Warped, Theta]: ...
+    def forward(
+        self, image: Image, *, return_theta: Literal[True]
+    ) -> tuple[Warped | Warps, Theta | Thetas]: ...
     def forward(self, image, *, return_theta=False):
         """Return V (N, C, *size), and with `return_theta` also θ (N, P), in float32 or better.
 
         θ encodes the pose: it can be fed forward to the rest of the network. It is the θ that was
         used, within its bounds and reach.
         """
-        trains = self.training and torch.is_grad_enabled() and context() == "eager"
-        if trains:
-            self._prepare(image)
-        theta = self._theta(image)
-        for observer in self.observers if trains else ():
-            observer(theta)
-        fill = None if self.background is None else self.background.fill()
-        filled = {} if fill is None else {"padding_mode": "constant", "fill_value": fill}
-        warped = self.warp(image, theta, **filled)
+        theta = self._predicted(image)
+        warped = self._read(image, theta, self.transformation)
         return (warped, theta) if return_theta else warped
 
     def warp(self, other: Image, theta: Theta | Thetas, **changes: Any) -> Warped | Warps:
@@ -146,10 +142,7 @@ class SpatialTransformer(nn.Module):
         Options of the function `warp`, such as `mode`, replace the sampler's in this call. Integer
         masks need `nearest`, and are never antialiased.
         """
-        require_tensor(other, self.transformation, "image")
-        if not other.is_floating_point():
-            changes["antialias"] = False
-        return self.sampler.warp(other, theta, self.transformation, size=self.size, **changes)
+        return self._warp(other, theta, self.transformation, **changes)
 
     def extra_repr(self) -> str:
         """Show the output's size."""
@@ -191,6 +184,28 @@ class SpatialTransformer(nn.Module):
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
+    def _predicted(self, image: Tensor) -> Tensor:
+        """Return θ, and in training see to the protections and let observers look."""
+        trains = self.training and torch.is_grad_enabled() and context() == "eager"
+        if trains:
+            self._prepare(image)
+        theta = self._theta(image)
+        for observer in self.observers if trains else ():
+            observer(theta)
+        return theta
+
+    def _read(self, image: Tensor, theta: Tensor, family: Transformation) -> Tensor:
+        """Warp an image by θ of any family, with the background outside."""
+        fill = None if self.background is None else self.background.fill()
+        filled = {} if fill is None else {"padding_mode": "constant", "fill_value": fill}
+        return self._warp(image, theta, family, **filled)
+
+    def _warp(self, image: Tensor, theta: Tensor, family: Transformation, **changes: Any) -> Tensor:
+        require_tensor(image, family, "image")
+        if not image.is_floating_point():
+            changes["antialias"] = False
+        return self.sampler.warp(image, theta, family, size=self.size, **changes)
+
     def _prepare(self, image: Tensor) -> None:
         """See to what is seen to between two steps of training."""
         if self._watch is not None:
@@ -207,6 +222,12 @@ class SpatialTransformer(nn.Module):
                 f"{type(self.localisation).__name__} returned {type(theta).__name__}; a "
                 "localisation network returns theta, one tensor (N, P)"
             )
+        if theta.ndim == 3:
+            return self._kept(theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
+        return self._kept(theta)
+
+    def _kept(self, theta: Tensor) -> Tensor:
+        """Return θ (N, P) within its bounds and its reach."""
         theta = self.transformation.check(theta)
         if self.theta_clip is not None and self.training and context(theta) in STEPS:
             theta = limited(theta, self.theta_clip)
@@ -222,7 +243,9 @@ def require_transformer(stn: object, asked: str) -> None:
 
 
 @torch.no_grad()
-def evaluated(stn: SpatialTransformer, images: Image, asked: str) -> tuple[Warped, Theta]:
+def evaluated(
+    stn: SpatialTransformer, images: Image, asked: str
+) -> tuple[Warped | Warps, Theta | Thetas]:
     """Return outputs and θ as in evaluation, for a function that is `asked`; leave all modes."""
     require_transformer(stn, asked)
     modes = [(module, module.training) for module in stn.modules()]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, without_autocast
-from .._types import InputError, Theta, require_tensor
+from .._types import InputError, Theta, Thetas, require_tensor
 from ..grid import Transformation
 from .multiplied import checked
 
@@ -28,6 +28,7 @@ class RegressionHead(nn.Module):
         transformation: read for its `identity()`; no reference to it is kept.
         start: the θ (P,) predicted at first; the identity if None. Give it to a transformer that
             should begin by looking closer, or to several that should begin at different places.
+            Of starts (K, P) as `tiled_starts` makes them, K maps are predicted for every image.
         perturbation: standard deviation of θ about the start for features of unit variance.
             Above 0, training begins off the identity, which is a flat spot for some families.
         lr_multiplier: m. The layer's weights are m times its parameters, and its bias is the start
@@ -37,8 +38,8 @@ class RegressionHead(nn.Module):
         dtype: of the parameters.
 
     Raises:
-        InputError: if `start` is not P finite numbers, and for a width or a perturbation out of
-            range.
+        InputError: if `start` is not P or (K, P) finite numbers, and for a width or a perturbation
+            out of range.
 
     Example:
         >>> from spatial_transformers import Attention, RegressionHead
@@ -47,6 +48,9 @@ class RegressionHead(nn.Module):
         >>> half = torch.tensor([0.5, 0.0, 0.0])
         >>> RegressionHead(32, Attention(), start=half)(torch.rand(1, 32)).tolist()
         [[0.5, 0.0, 0.0]]
+        >>> both = torch.stack((half, half))
+        >>> RegressionHead(32, Attention(), start=both)(torch.rand(5, 32)).shape
+        torch.Size([5, 2, 3])
 
     Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, sections 3.1 and 4.
 
@@ -70,7 +74,7 @@ class RegressionHead(nn.Module):
         self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
         self._multiplier = checked(lr_multiplier)
-        width = transformation.num_parameters
+        width = self.start.numel()
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
         self.reset_parameters()
@@ -80,25 +84,29 @@ class RegressionHead(nn.Module):
         std = self.perturbation / self.weight.shape[1] ** 0.5 / self._multiplier.value
         nn.init.normal_(self.weight, std=std) if std else nn.init.zeros_(self.weight)
         with torch.no_grad():
-            self.bias.copy_(self.start)
+            self.bias.copy_(self.start.flatten())
 
-    def forward(self, features: Float[Tensor, "N F"]) -> Theta:
-        """Return θ (N, P) of features (N, in_features)."""
+    def forward(self, features: Float[Tensor, "N F"]) -> Theta | Thetas:
+        """Return θ (N, P), or (N, K, P) of K starts, of features (N, in_features)."""
         require_tensor(features, self, "features")
+        theta = self._predicted(features)
+        return theta if self.start.ndim == 1 else theta.unflatten(1, self.start.shape)
+
+    def _predicted(self, features: Tensor) -> Tensor:
         with without_autocast(features.device):
             wide = at_least_float32(features)
             weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
             m = self._multiplier.value
             if m == 1:
                 return F.linear(wide, weight, bias)
-            start = self.start.to(bias)
+            start = self.start.flatten().to(bias)
             return start + m * F.linear(wide, weight, bias - start)
 
     def convert(self, name: str, values: Tensor, ratio: float) -> Tensor:
         """Return parameters of a head whose multiplier is `ratio` times this one's, as its own."""
         if name == "weight":
             return values * ratio
-        start = self.start.to(values)
+        start = self.start.flatten().to(values)
         return start + (values - start) * ratio
 
     def extra_repr(self) -> str:
@@ -118,10 +126,11 @@ def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
     if start is None:
         return identity
     require_tensor(start, transformation, "start")
-    real = start.is_floating_point() and start.shape == identity.shape
+    fits = start.ndim in (1, 2) and start.shape[-1:] == identity.shape and start.numel() > 0
+    real = start.is_floating_point() and fits
     if not real or not start.isfinite().all():
         raise InputError(
             f"start of shape {tuple(start.shape)} and {start.dtype} was given; give "
-            f"{transformation!r} a θ of {len(identity)} finite numbers, floats"
+            f"{transformation!r} a θ of {len(identity)} finite numbers, floats, or several of them"
         )
     return start.detach().to(identity)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._types import Image, Size, Theta
+from .._types import Image, Size, Theta, Thetas
 from ..grid import Transformation
 from .head import RegressionHead
 from .multiplied import Multiplied, checked
@@ -39,8 +39,8 @@ class LocalisationNetwork(nn.Module):
         """What the weights are of the parameters: the fraction of Adam's rate they learn at."""
         return self._multiplier.value
 
-    def forward(self, image: Image) -> Theta:
-        """Return θ (N, P) of images (N, C, *any size)."""
+    def forward(self, image: Image) -> Theta | Thetas:
+        """Return θ (N, P), or (N, K, P) of K starts, of images (N, C, *any size)."""
         dtype = self.head.weight.dtype
         return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))
 

@@ -36,8 +36,14 @@ def faults(transformation: Transformation, theta: Tensor, start: Tensor | None) 
     """Return which of `CURES` hold of θ (N, P): most serious first, none if all is well.
 
     `start` (P,) is the θ that a localisation network predicts at first; scale and movement are
-    relative to it. Without it, to the identity.
+    relative to it. Without it, to the identity. Of θ (N, K, P) each of the K maps is looked at, and
+    has a start of its own where there are (K, P).
     """
+    if theta.ndim == 3:
+        starts = [start] * theta.shape[1] if start is None or start.ndim == 1 else [*start]
+        pairs = zip(theta.unbind(1), starts, strict=True)
+        of_any = {fault for pair in pairs for fault in faults(transformation, *pair)}
+        return [fault for fault in CURES if fault in of_any]
     first = (transformation.identity() if start is None else start).to(theta)[None]
     if not theta.isfinite().all():
         return ["not finite"]
@@ -74,10 +80,10 @@ class Watch:
         if theta is None:
             return
         found = faults(transformation, theta, start_of(localisation))
-        alike = bool({"constant", "still"} & {*found})
+        alike = {"constant", "still"} & {*found}
         self.looks_alike = self.looks_alike + 1 if alike else 0
-        if alike and self.looks_alike < PATIENCE:
-            found = found[:-1]
+        if self.looks_alike < PATIENCE:
+            found = [fault for fault in found if fault not in alike]
         if found:
             self._answer(found[0], localisation)
 
@@ -96,7 +102,7 @@ def _shared() -> bool:
 
 
 def start_of(localisation: nn.Module) -> Tensor | None:
-    """Return the θ (P,) that a localisation network predicts at first, if it says so."""
+    """Return the θ (P,) or (K, P) that a localisation network begins with, if it says so."""
     heads = [m for m in localisation.modules() if isinstance(m, RegressionHead)]
     return heads[-1].start if heads else None
 

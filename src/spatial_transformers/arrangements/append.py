@@ -1,0 +1,58 @@
+"""θ fed forward: the pose that a transformer removed, told to the rest of the network."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .._types import InputError, Theta, Thetas
+from ..grid import Transformation
+
+
+class AppendTheta(nn.Module):
+    """Append what θ says to a network's features.
+
+    A transformer takes the pose out of an image. Where the task needs it (a size, a place, a 6 that
+    is no 9), the network behind gets it back here, as θ encodes it: through one layer, of how far θ
+    is from the identity.
+
+    Args:
+        transformation: of θ.
+        width: how many features are appended.
+        maps: how many θ an image has, of a transformer that makes K outputs of it.
+
+    Raises:
+        InputError: for a width or a number of maps below 1, and θ of another shape.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Affine, AppendTheta
+        >>> append = AppendTheta(Affine(), width=8)
+        >>> append(torch.rand(5, 100), Affine().identity().expand(5, 6)).shape
+        torch.Size([5, 108])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, section 3.4.
+
+    """
+
+    identity: Tensor
+
+    def __init__(self, transformation: Transformation, *, width: int = 32, maps: int = 1):
+        super().__init__()
+        if type(width) is not int or type(maps) is not int or min(width, maps) < 1:
+            raise InputError(f"width={width!r} and maps={maps!r} were given; give 1 or more")
+        identity = transformation.identity().repeat(maps)
+        self.register_buffer("identity", identity, persistent=False)
+        self.layer = nn.Linear(len(identity), width)
+
+    def forward(
+        self, features: Float[Tensor, "N F"], theta: Theta | Thetas
+    ) -> Float[Tensor, "N features"]:
+        """Return features (N, F + width) of features (N, F) and θ (N, P) or (N, K, P)."""
+        flat = theta.flatten(1)
+        if flat.shape[1] != len(self.identity) or len(flat) != len(features):
+            raise InputError(
+                f"theta of shape {tuple(theta.shape)} was given to append to features of shape "
+                f"{tuple(features.shape)}; give a theta of {len(self.identity)} entries for each"
+            )
+        told = torch.relu(self.layer((flat - self.identity).to(self.layer.weight.dtype)))
+        return torch.cat((features, told.to(features.dtype)), 1)

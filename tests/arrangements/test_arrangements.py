@@ -42,17 +42,17 @@ FAMILIES = {
     "projective": Projective(),
     "thin-plate-spline": ThinPlateSpline(3),
 }
-families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+transformations = pytest.mark.parametrize("transformation", FAMILIES.values(), ids=FAMILIES.keys())
 SIZE = (12, 15, 10)
 
 
-def _stn(family, perturbation=0.3, size=None, start=None):
+def _stn(transformation, perturbation=0.3, size=None, start=None):
     """A transformer whose θ depends on its input, or is the identity, without protections."""
     localisation = LocalisationFCN(
-        family, in_channels=2, input_size=8, perturbation=perturbation, start=start
+        transformation, in_channels=2, input_size=8, perturbation=perturbation, start=start
     )
     plain = {"reach": None, "watch": False}
-    return SpatialTransformer(localisation, family, Sampler(), size=size, **plain)
+    return SpatialTransformer(localisation, transformation, Sampler(), size=size, **plain)
 
 
 def _image(ndim=2, n=3):
@@ -60,30 +60,32 @@ def _image(ndim=2, n=3):
 
 
 ARRANGEMENTS = {
-    "parallel": lambda family, **options: Parallel(
-        _stn(family, **options), _stn(family, **options)
+    "parallel": lambda transformation, **options: Parallel(
+        _stn(transformation, **options), _stn(transformation, **options)
     ),
-    "series": lambda family, **options: Series(_stn(family, **options), _stn(family, **options)),
-    "recurrent": lambda family, **options: Recurrent(_stn(family, **options), 3),
-    "shared": lambda family, **options: Parallel(
-        _stn(family, start=family.identity().repeat(2, 1), **options)
+    "series": lambda transformation, **options: Series(
+        _stn(transformation, **options), _stn(transformation, **options)
+    ),
+    "recurrent": lambda transformation, **options: Recurrent(_stn(transformation, **options), 3),
+    "shared": lambda transformation, **options: Parallel(
+        _stn(transformation, start=transformation.identity().repeat(2, 1), **options)
     ),
 }
 arrangements = pytest.mark.parametrize("make", ARRANGEMENTS.values(), ids=ARRANGEMENTS.keys())
 
 
-@families
+@transformations
 @arrangements
-def test_starts_by_returning_its_input_bit_for_bit(make, family):
-    arrangement, image = make(family, perturbation=0.0), _image(family.ndim)
+def test_starts_by_returning_its_input_bit_for_bit(make, transformation):
+    arrangement, image = make(transformation, perturbation=0.0), _image(transformation.ndim)
     parallel = isinstance(arrangement, Parallel)
     assert_identical(arrangement(image), torch.cat([image, image], 1) if parallel else image)
 
 
-@families
+@transformations
 @arrangements
-def test_every_localisation_network_gets_a_gradient(make, family):
-    arrangement, image = make(family), _image(family.ndim).requires_grad_()
+def test_every_localisation_network_gets_a_gradient(make, transformation):
+    arrangement, image = make(transformation), _image(transformation.ndim).requires_grad_()
     arrangement(image).square().sum().backward()
     assert image.grad.any()
     for name, parameter in arrangement.named_parameters():
@@ -171,7 +173,11 @@ def test_series_of_families_that_do_not_compose_chain_their_maps():
     series, image = Series(_stn(spline), _stn(spline), _stn(rigid)), _image()
     output, thetas = series(image, return_theta=True)
     assert [theta.shape[1] for theta in thetas] == [18, 36, 39]
-    assert [type(family) for family in series.families] == [ThinPlateSpline, Compose, Compose]
+    assert [type(transformation) for transformation in series.families] == [
+        ThinPlateSpline,
+        Compose,
+        Compose,
+    ]
     assert_identical(output, warp(image, thetas[-1], Compose(spline, spline, rigid)))
     other = Series(_stn(spline), _stn(spline)).double()  # their tensors move along
     assert other(image.double()).dtype == torch.float64
@@ -232,12 +238,13 @@ def test_theta_is_fed_forward():
 
 @pytest.mark.traced
 @pytest.mark.parametrize(
-    ("name", "family"), [*((name, Affine()) for name in ARRANGEMENTS), ("series", Affine(3))]
+    ("name", "transformation"),
+    [*((name, Affine()) for name in ARRANGEMENTS), ("series", Affine(3))],
 )
-def test_compiled_and_exported(name, family):
-    arrangement, image = ARRANGEMENTS[name](family).eval(), _image(family.ndim)
+def test_compiled_and_exported(name, transformation):
+    arrangement, image = ARRANGEMENTS[name](transformation).eval(), _image(transformation.ndim)
     compile_and_compare(arrangement, [(image,)])
-    export_and_compare(arrangement, [(image,), (_image(family.ndim, n=5),)], [(0,)])
+    export_and_compare(arrangement, [(image,), (_image(transformation.ndim, n=5),)], [(0,)])
 
 
 @pytest.mark.traced

@@ -15,15 +15,17 @@ FAMILIES = {
     "projective": Projective(),
     "thin-plate-spline": ThinPlateSpline(3),
 }
-families = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES.keys())
+transformations = pytest.mark.parametrize("transformation", FAMILIES.values(), ids=FAMILIES.keys())
 backends = pytest.mark.parametrize("backend", [b.name for b in BACKENDS if b.name != "triton"])
 
 
-def _drawn(family, images=N, maps=N, channels=C, dtype=torch.float64):
-    source, _ = SIZES[family.ndim]
+def _drawn(transformation, images=N, maps=N, channels=C, dtype=torch.float64):
+    source, _ = SIZES[transformation.ndim]
     image = torch.randn(images, channels, *source, dtype=dtype)
-    noise = torch.randn(maps, K, family.num_parameters, dtype=dtype)
-    return image.requires_grad_(), (family.identity().to(dtype) + 0.2 * noise).requires_grad_()
+    noise = torch.randn(maps, K, transformation.num_parameters, dtype=dtype)
+    return image.requires_grad_(), (
+        transformation.identity().to(dtype) + 0.2 * noise
+    ).requires_grad_()
 
 
 def _repeated(image, theta):
@@ -33,17 +35,19 @@ def _repeated(image, theta):
     return image, theta.expand(batch, *theta.shape[1:]).flatten(0, 1)
 
 
-@families
+@transformations
 @backends
 @pytest.mark.parametrize(("images", "maps"), [(N, N), (1, N), (N, 1), (1, 1)])
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
-def test_values_and_gradients_are_those_of_repeated_images(family, backend, images, maps, mode):
-    if backend == "aten" and mode == "bicubic" and family.ndim == 3:
+def test_values_and_gradients_are_those_of_repeated_images(
+    transformation, backend, images, maps, mode
+):
+    if backend == "aten" and mode == "bicubic" and transformation.ndim == 3:
         mode = "bilinear"
-    image, theta = _drawn(family, images, maps)
-    options = {"size": SIZES[family.ndim][1], "mode": mode, "backend": backend}
-    found = warp(image, theta, family, **options)
-    due = warp(*_repeated(image, theta), family, **options).unflatten(0, (-1, K))
+    image, theta = _drawn(transformation, images, maps)
+    options = {"size": SIZES[transformation.ndim][1], "mode": mode, "backend": backend}
+    found = warp(image, theta, transformation, **options)
+    due = warp(*_repeated(image, theta), transformation, **options).unflatten(0, (-1, K))
     assert found.shape == (max(images, maps), K, C, *options["size"])
     assert_close(found, due, rtol=0, atol=1e-12)
     cotangent = torch.randn_like(found)
@@ -58,14 +62,14 @@ def test_values_and_gradients_are_those_of_repeated_images(family, backend, imag
 @pytest.mark.parametrize("last", [False, True])
 def test_every_way_of_reading(backend, channels, padding_mode, last):
     """Many channels and images take other paths through the compiled code than few."""
-    family = Affine()
-    image, theta = _drawn(family, 8, 8, channels, torch.float32)
+    transformation = Affine()
+    image, theta = _drawn(transformation, 8, 8, channels, torch.float32)
     if last:
         image = image.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     fill = {"fill_value": 0.5} if padding_mode == "constant" else {}
     options = {"size": (24, 20), "padding_mode": padding_mode, "backend": backend, **fill}
-    found = warp(image, theta, family, **options)
-    due = warp(*_repeated(image, theta), family, **options).unflatten(0, (-1, K))
+    found = warp(image, theta, transformation, **options)
+    due = warp(*_repeated(image, theta), transformation, **options).unflatten(0, (-1, K))
     assert_close(found, due, rtol=0, atol=1e-5)
     cotangent = torch.randn_like(found)
     grads, wanted = (torch.autograd.grad(v, (image, theta), cotangent) for v in (found, due))
@@ -75,9 +79,9 @@ def test_every_way_of_reading(backend, channels, padding_mode, last):
 
 @backends
 def test_grids(backend):
-    family = Affine()
-    image, theta = _drawn(family)
-    grid = family.grid(theta.detach().flatten(0, 1), (6, 7))
+    transformation = Affine()
+    image, theta = _drawn(transformation)
+    grid = transformation.grid(theta.detach().flatten(0, 1), (6, 7))
     found = sample(image, grid.unflatten(0, (N, K)), backend=backend)
     due = sample(image.repeat_interleave(K, 0), grid, backend=backend)
     assert_close(found.flatten(0, 1), due, rtol=0, atol=1e-12)
@@ -131,12 +135,12 @@ def test_memory_does_not_grow_with_the_maps_beyond_the_output():
 
 
 @pytest.mark.traced
-@pytest.mark.parametrize("family", [Affine(), ThinPlateSpline(3)], ids=["affine", "tps"])
-def test_compiled_and_exported(family):
-    image, theta = (t.detach() for t in _drawn(family, dtype=torch.float32))
+@pytest.mark.parametrize("transformation", [Affine(), ThinPlateSpline(3)], ids=["affine", "tps"])
+def test_compiled_and_exported(transformation):
+    image, theta = (t.detach() for t in _drawn(transformation, dtype=torch.float32))
 
     def call(image, theta):
-        return warp(image, theta, family, size=(6, 7))
+        return warp(image, theta, transformation, size=(6, 7))
 
     due = call(image, theta)
     assert_close(torch.compile(call, fullgraph=True)(image, theta), due)

@@ -1,8 +1,10 @@
-"""Draws the pictures of `troubleshooting.md`: a failure on the left, its cure on the right.
+"""Draws pictures of transformers that are trained here, in a few minutes each.
 
-Every transformer is trained here, on scikit-learn's digits, in a few minutes all together.
+They are those of `troubleshooting.md`, a failure on the left and its cure on the right, and those of
+`arrangements.md`, an earlier step on the left and a later one on the right. Digits are
+scikit-learn's.
 
-Run: python docs/troubleshooting/draw_failures.py [NAME ...]
+Run: python docs/draw_trained.py [NAME ...]
 """
 
 import sys
@@ -23,9 +25,13 @@ from spatial_transformers import (
     Affine,
     Attention,
     LocalisationCNN,
+    Parallel,
+    Recurrent,
     RegressionHead,
     Sampler,
+    Series,
     SpatialTransformer,
+    ThinPlateSpline,
     Transformation,
     region_start,
     show,
@@ -38,7 +44,7 @@ from spatial_transformers.benchmarks.hostile.images import Images, embedded
 EPOCHS, SHOWN, DPI, GAP = 3, 4, 70, 20
 MOMENTUM = partial(torch.optim.SGD, momentum=0.9)
 Optimiser = Callable[..., torch.optim.Optimizer]
-Figures = tuple[Figure, Figure]  # of the failure, and of its cure
+Figures = tuple[Figure, Figure]  # drawn side by side
 
 
 def classifier(channels: int = 1) -> nn.Sequential:
@@ -59,18 +65,6 @@ def unprotected(transformation: Transformation) -> SpatialTransformer:
     )
     plain = {"reach": None, "theta_clip": None, "watch": False}
     return SpatialTransformer(localisation, transformation, Sampler(), **plain)
-
-
-class Parallel(nn.Module):
-    """Transformers side by side, whose outputs are the channels of what follows."""
-
-    def __init__(self, *transformers: SpatialTransformer):
-        super().__init__()
-        self.transformers = nn.ModuleList(transformers)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return all outputs, one behind the other."""
-        return torch.cat([transformer(image) for transformer in self.transformers], 1)
 
 
 @cache
@@ -129,27 +123,71 @@ def identity() -> Figures:
 
 def one_region() -> Figures:
     """Two transformers side by side: from one start, and from tiles."""
+    middle = region_start(Attention(), 0.5)
+    return side_by_side([middle, middle]), side_by_side(tiled_starts(Attention(), 2))
+
+
+def side_by_side(starts: Iterable[Tensor]) -> Figure:
+    """Train two transformers on the same digits, and show what both do to two of them."""
+    images, attention = digits(), Attention()
+    both = Parallel(*(ours(attention, start=start) for start in starts))
+    train(both, images, torch.optim.Adam, 1e-3)
+    shown = images.test[:2]
+    both.join = "stack"
+    outputs, thetas = both.eval()(shown, return_theta=True)
+    return figure_of(
+        attention,
+        shown.repeat_interleave(2, 0),
+        outputs.flatten(0, 1).detach(),
+        torch.stack(thetas, 1).flatten(0, 1).detach(),
+        ["the first", "the second"] * 2,
+    )
+
+
+def shared() -> Figures:
+    """One localisation network for four maps, as it begins, of each of two pictures."""
     attention = Attention()
+    localisation = LocalisationCNN(attention, in_channels=3, start=tiled_starts(attention, 4))
+    stn = SpatialTransformer(localisation, attention, size=60)
+    return tuple(show(stn, picture(name)) for name in ("flower.jpg", "china.jpg"))
+
+
+def steps_of(series: Series) -> Figures:
+    """Train transformers in series, and show the first step and the last."""
     images = digits()
-    twice = images.test[:2].repeat_interleave(2, 0)
-
-    def figure(starts: Iterable[Tensor]) -> Figure:
-        both = Parallel(*(ours(attention, start=start) for start in starts))
-        train(both, images, torch.optim.Adam, 1e-3)
-        seen = [stn.eval()(images.test[:2], return_theta=True) for stn in both.transformers]
-        outputs, theta = (
-            torch.stack(part, 1).flatten(0, 1).detach() for part in zip(*seen, strict=True)
+    train(series, images, torch.optim.Adam, 1e-3)
+    _, thetas = series.eval()(images.test, return_theta=True)
+    return tuple(
+        figure_of(
+            series.families[step],
+            images.test,
+            series.warp(images.test, thetas[step], step=step).detach(),
+            thetas[step].detach(),
+            [title] * SHOWN,
         )
-        return figure_of(attention, twice, outputs, theta, ["the first", "the second"] * 2)
+        for step, title in ((0, "the first step"), (-1, "the last step"))
+    )
 
-    middle = region_start(attention, 0.5)
-    return figure([middle, middle]), figure(tiled_starts(attention, 2))
+
+def series() -> Figures:
+    """An affine map, then a thin plate spline."""
+    return steps_of(Series(ours(Affine()), ours(ThinPlateSpline(3))))
+
+
+def recurrent() -> Figures:
+    """One affine transformer, applied four times."""
+    return steps_of(Recurrent(ours(Affine()), 4))
+
+
+def picture(name: str) -> Tensor:
+    """Return one of scikit-learn's two photographs, cut to a square."""
+    image = torch.from_numpy(load_sample_image(name)).movedim(-1, 0) / 255
+    return image[None, :, :420, 60:480]
 
 
 def blurred() -> Figures:
     """A crop from an image that was made small, and the same one from the original."""
-    picture = torch.from_numpy(load_sample_image("flower.jpg")).movedim(-1, 0) / 255
-    original = picture[None, :, :420, 60:480]
+    original = picture("flower.jpg")
     small = F.interpolate(original, size=60, mode="area")
     centres = ((-0.5, -0.4), (0.1, 0.0), (0.4, 0.5), (0.6, -0.1))
     attention = Attention()
@@ -166,27 +204,30 @@ def blurred() -> Figures:
     )
 
 
-#: What goes wrong, by the name of its picture.
-FAILURES: dict[str, Callable[[], Figures]] = {
-    "outside": outside,
-    "zoomed-out": zoomed_out,
-    "constant": constant,
-    "identity": identity,
-    "one-region": one_region,
-    "blurred": blurred,
+#: What is drawn, by the name of its picture.
+PICTURES: dict[str, Callable[[], Figures]] = {
+    "troubleshooting/outside": outside,
+    "troubleshooting/zoomed-out": zoomed_out,
+    "troubleshooting/constant": constant,
+    "troubleshooting/identity": identity,
+    "troubleshooting/one-region": one_region,
+    "troubleshooting/blurred": blurred,
+    "arrangements/shared": shared,
+    "arrangements/series": series,
+    "arrangements/recurrent": recurrent,
 }
 
 
 def main(names: list[str]) -> None:
     """Draw the pictures that were asked for, or all."""
     warnings.simplefilter("ignore")  # of the transformers that are to fail
-    for name in names or FAILURES:
+    for name in names or PICTURES:
         torch.manual_seed(0)
-        left, right = (pixels(figure, DPI) for figure in FAILURES[name]())
+        left, right = (pixels(figure, DPI) for figure in PICTURES[name]())
         both = Image.new("RGB", (left.width + GAP + right.width, left.height), "white")
         both.paste(left, (0, 0))
         both.paste(right, (left.width + GAP, 0))
-        path = Path(__file__).with_name(f"{name}.png")
+        path = Path(__file__).parent / f"{name}.png"
         few_colours(both, 128).save(path, optimize=True)
         print(path)
 

@@ -1,8 +1,7 @@
 """Draws pictures of transformers that are trained here, in a few minutes each.
 
-They are those of `troubleshooting.md`, a failure on the left and its cure on the right, and those of
-`arrangements.md`, an earlier step on the left and a later one on the right. Digits are
-scikit-learn's.
+They are those of `troubleshooting.md`, a failure on the left and its cure on the right, and those
+of `arrangements.md`. Digits and photographs are scikit-learn's.
 
 Run: python docs/draw_trained.py [NAME ...]
 """
@@ -28,10 +27,10 @@ from spatial_transformers import (
     Parallel,
     Recurrent,
     RegressionHead,
+    Rigid,
     Sampler,
     Series,
     SpatialTransformer,
-    ThinPlateSpline,
     Transformation,
     region_start,
     show,
@@ -170,8 +169,8 @@ def steps_of(series: Series) -> Figures:
 
 
 def series() -> Figures:
-    """An affine map, then a thin plate spline."""
-    return steps_of(Series(ours(Affine()), ours(ThinPlateSpline(3))))
+    """A crop, then a turn."""
+    return steps_of(Series(ours(Attention()), ours(Rigid())))
 
 
 def recurrent() -> Figures:

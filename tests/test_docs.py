@@ -146,13 +146,24 @@ def test_the_kernel_example_runs(capsys):
     assert "grid_sample has no such mode or padding" in capsys.readouterr().out
 
 
-def test_the_page_on_troubleshooting_runs(capsys):
-    page = (DOCS / "troubleshooting.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+def _run(page):
+    """Run the blocks of a page one after the other, and return their names and their number."""
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     names = {}
     for block in blocks:
         exec(block, names)
-    assert len(blocks) == 3
+    return names, len(blocks)
+
+
+def test_the_page_on_arrangements_runs():
+    names, count = _run(DOCS / "arrangements.md")
+    assert count == 5
+    assert len(names["thetas"]) == 4
+
+
+def test_the_page_on_troubleshooting_runs(capsys):
+    names, count = _run(DOCS / "troubleshooting.md")
+    assert count == 3
     assert "theta has not left its start" in capsys.readouterr().out
     rates = [group["lr"] for group in names["optimiser"].param_groups]
     assert rates == [1e-3, 1e-4]

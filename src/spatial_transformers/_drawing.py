@@ -27,7 +27,14 @@ def figure_of(
     theta: Tensor,
     titles: Sequence[str],
 ) -> Figure:
-    """Return a column per image: input with sampling grid, output, and θ in words."""
+    """Return a column per image: input with sampling grid, output, and θ in words.
+
+    Of several maps of each image, θ (N, K, P), there is a column for each.
+    """
+    if theta.ndim == 3:
+        titles = [title for title in titles for _ in range(theta.shape[1])]
+        images = images.repeat_interleave(theta.shape[1], 0)
+        outputs, theta = outputs.flatten(0, 1), theta.flatten(0, 1)
     with torch.no_grad():
         lines = grid_lines(transformation, theta)
     words = in_words(transformation, theta)
@@ -102,8 +109,13 @@ def pixels(figure: Figure, dpi: int) -> Image.Image:
 
 
 def _image(axes, image: Tensor, title: str) -> None:
-    """Draw an image (C, H, W) or volume (C, D, H, W); of other than three channels, their mean."""
+    """Draw an image (C, H, W) or volume (C, D, H, W).
+
+    Two channels are blue and orange; of other numbers than two and three the mean is drawn.
+    """
     plane = image.amax(1) if image.dim() == 4 else image
+    if len(plane) == 2:
+        plane = torch.stack((plane[1], (plane[0] + plane[1]) / 2, plane[0]))
     pixels = plane.movedim(0, -1) if len(plane) == 3 else plane.mean(0)
     axes.imshow(pixels.clamp(0, 1).numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_title(title, fontsize=9)

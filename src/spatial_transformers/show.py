@@ -49,9 +49,6 @@ def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None)
         cure = "pip install 'spatial-transformers[experiments]'"
         raise InputError(f"pictures need the package {error.name!r}: {cure}") from error
     outputs, theta = evaluated(stn, images, "show")
-    if theta.ndim == 3:  # a column for every map of an image
-        images = images.repeat_interleave(theta.shape[1], 0)
-        outputs, theta = outputs.flatten(0, 1), theta.flatten(0, 1)
     if len(images) > _MOST:
         raise InputError(f"{len(images)} images were given to show; give at most {_MOST}")
     seen, given = _in_range(images.float().cpu(), outputs.float().cpu())

@@ -34,7 +34,7 @@ def losses(make, backend, dtype):
     """
     torch.manual_seed(0)
     transformation, size = make(), (SIZE,) * 2
-    localisation = LocalisationCNN(transformation, in_channels=1)
+    localisation = LocalisationCNN(transformation, in_channels=1, lr_multiplier=0.3)
     transformer = SpatialTransformer(localisation, transformation, Sampler(backend=backend))
     classify = torch.nn.Linear(size[0] * size[1], 10)
     model = torch.nn.Sequential(transformer, torch.nn.Flatten(), classify).to(dtype)

@@ -72,7 +72,8 @@ def test_another_start():
 
 
 def test_a_start_that_is_no_theta_is_refused():
-    for start in (torch.zeros(6), torch.zeros(1, 3), torch.tensor([1.0, float("nan"), 0])):
+    nan = torch.tensor([1.0, float("nan"), 0])
+    for start in (torch.zeros(6), torch.zeros(0, 3), torch.zeros(1, 1, 3), nan):
         with pytest.raises(InputError, match=r"start of shape .*; give Attention\(.* 3 finite"):
             RegressionHead(32, Attention(), start=start)
 

@@ -1,6 +1,7 @@
 """Train every cell of a table of the paper, and print the paper's figures beside ours.
 
 Examples:
+  stn reproduce mnist-addition --quick --out runs/addition
   stn reproduce distorted-mnist --data mnist/ --out results --jobs 2
   stn reproduce distorted-mnist --data mnist/ --out results --only R/cnn,R/st-cnn/affine
   stn reproduce distorted-mnist --out results --table
@@ -28,7 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
     parser.add_argument("--only", default="", help="cells, as R/cnn,R/st-cnn/affine (all)")
-    parser.add_argument("--seeds", type=int, default=3, help="runs per cell (3)")
+    parser.add_argument("--seeds", type=int, help="runs per cell (3, or 1 if --quick)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a rehearsal of minutes, on data that ship"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time (1)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -44,9 +48,11 @@ def run(args: argparse.Namespace) -> int:
     from ..experiments.registry import named
     from ..experiments.run import is_first_process
 
-    if args.seeds < 1 or args.jobs < 1:
-        raise InputError(f"--seeds {args.seeds} --jobs {args.jobs} were asked for; give 1 or more")
-    chosen = reproduce.cells(args.experiment, [name for name in args.only.split(",") if name])
+    seeds = (1 if args.quick else 3) if args.seeds is None else args.seeds
+    if seeds < 1 or args.jobs < 1:
+        raise InputError(f"--seeds {seeds} --jobs {args.jobs} were asked for; give 1 or more")
+    only = [name for name in args.only.split(",") if name]
+    chosen = reproduce.cells(args.experiment, only, quick=args.quick)
     metric = named(args.experiment).headline
     where = {"data": args.data, **trainer_options(args)}
     if not args.table:
@@ -54,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.check:
         return _check(reproduce.check(chosen, args.out, metric, **where), metric)
     if not args.table:
-        for line in reproduce.train(chosen, args.out, seeds=args.seeds, jobs=args.jobs, **where):
+        for line in reproduce.train(chosen, args.out, seeds=seeds, jobs=args.jobs, **where):
             if is_first_process():
                 print(line, flush=True)
     if is_first_process():

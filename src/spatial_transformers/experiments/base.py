@@ -67,6 +67,7 @@ class Experiment:
         task: says what is learned.
         shape: channels and size of what a network sees: (C, *size).
         cells: the paper's table, in the order in which it is trained.
+        quick: turns a cell's recipe into one that ends in seconds, on data that ship or are made.
         threads: processor threads at most. Small networks gain little from a second thread, and
             wait long for it where the other core is busy.
         verify: refuses a folder whose data are not the paper's.
@@ -79,6 +80,7 @@ class Experiment:
     task: Callable[[Any], Task]
     shape: Callable[[Any], tuple[int, ...]]
     cells: Callable[[Any], Sequence[Cell]] = _no_cells
+    quick: Callable[[Any], Recipe] | None = None
     threads: int | None = None
     verify: Callable[[Path], None] | None = None
 

@@ -17,6 +17,7 @@ from .base import Network
 from .task import Task
 
 _FRAMES = 8  # of a film, at most
+_COLUMNS = 8  # of a film, at most
 _FILM_COLOURS = 16  # of all its frames together
 
 
@@ -47,13 +48,15 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
         network: says how θ warps.
         images: (N, C, *size).
         steps: (F,) the numbers of steps after which θ was kept.
-        thetas: (F, N, P) the θ after each of these.
+        thetas: (F, N, P), or (F, N, K, P) of K maps of each, the θ after each of these.
         path: ends in .gif.
 
     """
     transformer = _transformer(network)
     _check_suffix(path, ".gif")
     frames = []
+    few = max(1, _COLUMNS // (thetas.shape[2] if thetas.ndim == 4 else 1))
+    images, thetas = images[:few], thetas[:, :few]
     count = len(steps)
     shown = torch.linspace(0, count - 1, min(count, _FRAMES)).round().long()
     for step, theta in zip(steps[shown].tolist(), thetas[shown], strict=True):

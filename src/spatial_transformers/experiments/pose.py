@@ -12,6 +12,7 @@ from .data.samples import Placed
 
 _GRID = 16  # points per axis that stand for the grid
 _FAR = 8.0  # points further out, as near a projective map's horizon, are moved in to here
+_VARIES = 1e-3  # standard deviation of a quantity that is not rounding alone
 
 
 def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[str, float]]:
@@ -19,6 +20,7 @@ def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[s
 
     `outside (%)` is the share of the sampling grid beyond the image's edges.
     """
+    theta = theta.flatten(0, -2)
     values = {
         **transformation.describe(theta),
         "outside (%)": 100 * outside(transformation, theta, _GRID),
@@ -55,6 +57,44 @@ def alignment(given: Placed, found: Placed, groups: Tensor) -> dict[str, dict[st
         name: {when: _spread(parts[name], groups, name) for when, parts in described.items()}
         for name in described["before"]
     }
+
+
+def correlations(given: Placed, found: Placed) -> dict[str, dict[str, float]]:
+    """Return how each transformer's pose goes with that of each part of a sample: -1 to 1.
+
+    It is the correlation over the samples, on the mean of all quantities of the nearest affine maps
+    from the output, and from the part, to the canvas: 1 for a transformer that follows the part.
+
+    Args:
+        given: the canvas → each of D parts, θ (N, D, P).
+        found: the output of each of K transformers → the canvas, θ (N, K, P), or (N, P) of one.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Translation
+        >>> places = torch.tensor([[[0.1, 0.0], [0.2, 0.1]], [[0.3, 0.4], [0.1, 0.0]]])
+        >>> both = correlations((Translation(), -places), (Translation(), places))
+        >>> both["transformer 1"]
+        {'part 1': 1.0, 'part 2': -1.0}
+
+    """
+    family, theta = found
+    theirs = theta if theta.ndim == 3 else theta[:, None]
+    parts = [_described((given[0], given[0].inverse(part))) for part in given[1].unbind(1)]
+    poses = [_described((family, own)) for own in theirs.unbind(1)]
+    return {
+        f"transformer {k}": {
+            f"part {d}": _correlation(part, pose) for d, part in enumerate(parts, 1)
+        }
+        for k, pose in enumerate(poses, 1)
+    }
+
+
+def _correlation(part: Mapping[str, Tensor], pose: Mapping[str, Tensor]) -> float:
+    """Return the mean correlation of the quantities that vary."""
+    pairs = (torch.stack((part[name], pose[name].to(part[name]))) for name in part)
+    found = [torch.corrcoef(pair)[0, 1] for pair in pairs if pair[0].std() > _VARIES]
+    return round(torch.stack(found).nan_to_num().mean().item(), 4)
 
 
 def _described(*steps: Placed) -> Mapping[str, Tensor]:

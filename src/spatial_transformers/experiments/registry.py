@@ -11,11 +11,13 @@ from .._reading import read_json
 from .._types import shown
 from .base import Experiment
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
+from .mnist_addition import EXPERIMENT as MNIST_ADDITION
 from .recipe import Recipe, in_words, kind
 from .rotated_digits import EXPERIMENT as ROTATED_DIGITS
 
 EXPERIMENTS: dict[str, Experiment] = {
-    experiment.recipe.experiment: experiment for experiment in (ROTATED_DIGITS, DISTORTED_MNIST)
+    experiment.recipe.experiment: experiment
+    for experiment in (ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION)
 }
 
 

@@ -27,11 +27,14 @@ from .table import Result, details, overview
 from .task import Metric
 
 
-def cells(experiment: str, only: Sequence[str] = ()) -> list[Cell]:
+def cells(experiment: str, only: Sequence[str] = (), *, quick: bool = False) -> list[Cell]:
     """Return the cells of an experiment in the order in which they are trained.
 
+    Those of `quick` have the recipes of a rehearsal, and no numbers of the paper.
+
     Raises:
-        InputError: for a name that is no cell's, or an experiment without a table.
+        InputError: for a name that is no cell's, an experiment without a table, and one without a
+            quick form.
 
     """
     found = named(experiment)
@@ -41,7 +44,12 @@ def cells(experiment: str, only: Sequence[str] = ()) -> list[Cell]:
         raise InputError(f"{experiment} has no table in the paper; train it by `stn train`")
     if unknown := [name for name in only if name not in known]:
         raise InputError(f"no cell is called {', '.join(unknown)}; known: {', '.join(known)}")
-    return [cell for cell in everything if not only or cell.name in only]
+    chosen = [cell for cell in everything if not only or cell.name in only]
+    if not quick:
+        return chosen
+    if found.quick is None:
+        raise InputError(f"{experiment} has no quick form; leave --quick out")
+    return [replace(cell, recipe=found.quick(cell.recipe), paper=None) for cell in chosen]
 
 
 def _run_of(cell: Cell, out: Path, seed: int) -> tuple[Recipe, Path]:

@@ -31,7 +31,7 @@ from .checkpoint import CURE, WholeCheckpoints
 from .data.served import ServedData
 from .learner import Learner
 from .networks import count_parameters
-from .pose import alignment
+from .pose import alignment, correlations
 from .recipe import Recipe
 from .registry import named, read
 from .trainer import checkpoints, surroundings, trainer
@@ -193,16 +193,17 @@ def film(out: Path, path: Path, *, data: Path | None = None) -> None:
     """Draw how the alignment of a few images developed while a finished run was trained."""
     recipe, network = load(out)
     inputs, _ = _data(recipe, _at(out, data)).fixed_batch(_SHOWN)
-    poses = _poses(out / "poses.safetensors", network, len(inputs))
+    poses = _poses(out / "poses.safetensors", network, inputs)
     picture.film(network, inputs, poses["step"], poses["theta"], path)
 
 
-def _poses(path: Path, network: Network, images: int) -> dict[str, torch.Tensor]:
-    """Return the steps (F,) after which θ of some images was kept, and that θ (F, N, P)."""
-    found, transformer = tensors.read(path), network.transformer
+@torch.no_grad()
+def _poses(path: Path, network: Network, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the steps (F,) after which θ of some images was kept, and that θ (F, N, …)."""
+    found, theta = tensors.read(path), network(inputs)[1]
     kept = max(1, found["step"].numel()) if "step" in found else 1
-    size = kept, images, transformer.transformation.num_parameters if transformer else 0
-    due = {"step": torch.empty(kept, dtype=torch.long), "theta": torch.empty(size)}
+    each = (len(inputs), 0) if theta is None else theta.shape
+    due = {"step": torch.empty(kept, dtype=torch.long), "theta": torch.empty(kept, *each)}
     if different := tensors.difference(found, due):
         raise InputError(f"{path}: not the poses of this run ({different}); train again")
     return found
@@ -241,11 +242,14 @@ def _data(recipe: Recipe, folder: Path | None) -> ServedData:
 def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, Any]:
     with surroundings(named(learner.recipe.experiment).threads):
         runner.test(learner, served, verbose=False)
-    transformer, aligned = learner.network.transformer, {}
+    transformer, aligned, followed = learner.network.transformer, {}, {}
     placed, targets = served.test_places()
     if transformer is not None and placed is not None:
         found = deepcopy(transformer.transformation).cpu(), learner.theta
-        aligned = alignment(placed, found, learner.task.groups(targets))
+        if placed[1].ndim == 3:  # several things in every sample
+            followed = correlations(placed, found)
+        else:
+            aligned = alignment(placed, found, learner.task.groups(targets))
     return {
         "recipe": learner.recipe.as_json(),
         **{f"test_{key}": value for key, value in learner.test.items()},
@@ -253,4 +257,5 @@ def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, A
         "parameters": count_parameters(learner.network),
         "theta": learner.theta_summary(),
         "alignment": aligned,
+        **({"correlations": followed} if followed else {}),
     }

@@ -27,6 +27,7 @@ from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
+_TWO = "2x-"  # in front of a model with two transformers side by side
 _POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
 _START = 0.7  # share of the image, along each axis in the middle, that it reads at first
 _HIDDEN = 64  # width of a localisation network's hidden layers
@@ -43,22 +44,40 @@ class Classifier(Network):
         self.classifier = classifier
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits (N, classes), and θ (N, P) if there is a transformer."""
+        """Return logits (N, classes), and θ (N, P) if there is a transformer, (N, 2, P) of two."""
         theta = None
         if self.transformer is not None:
             image, theta = self.transformer(image, return_theta=True)
+            if theta.ndim == 3:  # the outputs' channels, one transformer's behind the other's
+                image = image.flatten(1, 2)
         return self.classifier(image), theta
 
 
+class _SideBySide(nn.ModuleList):
+    """Localisation networks on one image, a θ of each."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return θ (N, K, P)."""
+        return torch.stack([localisation(image) for localisation in self], 1)
+
+
 def build(
-    model: str, transformation: str, *, size: int, view: int, classes: int, budget: int
+    model: str,
+    transformation: str,
+    *,
+    size: int,
+    view: int,
+    classes: int,
+    budget: int,
+    channels: int = 1,
 ) -> Classifier:
     """Build the widest network of that name within a budget of parameters.
 
-    Its images have `size` × `size` pixels. A transformer reads them at 2 · `view` points along each
-    axis, and the classifier behind it averages 2 × 2 of these (section 3.4: sampling fewer points
-    than there are pixels causes aliasing). It starts on the middle of the image, from which it
-    learns better than from the whole.
+    Its images have `channels` of `size` × `size` pixels. A transformer reads them at 2 · `view`
+    points along each axis, and the classifier behind it averages 2 × 2 of these (section 3.4:
+    sampling fewer points than there are pixels causes aliasing). It starts on the middle of the
+    image, from which it learns better than from the whole. Two transformers (`2x-st-fcn`) have a
+    localisation network each, and the classifier sees the channels of both outputs.
 
     Localisation networks are the paper's, convolutional for `st-cnn` and fully connected for
     `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and
@@ -66,12 +85,13 @@ def build(
     """
     family = CNN if plain(model) == "cnn" else FCN
     with torch.device("meta"):
-        transformer = _transformer(model, transformation, size, view)
+        transformer = _transformer(model, transformation, size, view, channels)
         seen = size if transformer is None else view
         left = budget - (0 if transformer is None else count_parameters(transformer))
-        width = _widest(lambda w: count_parameters(family(seen, w, classes)) <= left)
-    classifier: nn.Sequential = family(seen, width, classes)
-    transformer = _transformer(model, transformation, size, view)
+        given = channels * _maps(model)
+        width = _widest(lambda w: count_parameters(family(seen, w, classes, given)) <= left)
+    classifier: nn.Sequential = family(seen, width, classes, given)
+    transformer = _transformer(model, transformation, size, view, channels)
     if transformer is not None:
         classifier = nn.Sequential(nn.AvgPool2d(_POINTS), *classifier)
     network = Classifier(classifier, transformer)
@@ -86,7 +106,12 @@ def has_transformer(model: str) -> bool:
 
 def plain(model: str) -> str:
     """Return a model, or a table's row, without its transformer: `cnn` of `st-cnn`."""
-    return model.removeprefix("st-")
+    return model.removeprefix(_TWO).removeprefix("st-")
+
+
+def _maps(model: str) -> int:
+    """Return how many transformers a model has side by side."""
+    return 2 if model.startswith(_TWO) else 1
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -95,22 +120,25 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def _transformer(
-    model: str, transformation: str, size: int, view: int
+    model: str, transformation: str, size: int, view: int, channels: int
 ) -> SpatialTransformer | None:
     if not has_transformer(model):
         return None
     family = make_transformation(transformation)
     common: Any = {
-        "in_channels": 1,
+        "in_channels": channels,
         "input_size": max(size // 2, 16),
         "norm": "batch",
         "start": _started(transformation),
         "lr_multiplier": 1.0,
     }
-    if model == "st-cnn":
-        localisation = LocalisationCNN.paper(family, hidden=_HIDDEN, **common)
-    else:
-        localisation = LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
+    localisation = [
+        LocalisationCNN.paper(family, hidden=_HIDDEN, **common)
+        if plain(model) == "cnn"
+        else LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
+        for _ in range(_maps(model))
+    ]
+    localisation = _SideBySide(localisation) if len(localisation) > 1 else localisation[0]
     return SpatialTransformer(localisation, family, Sampler(), size=_POINTS * view, **_UNGUARDED)
 
 

@@ -13,14 +13,15 @@ from .convolution import LargeKernelConvolution, OneChannelConvolution
 
 
 class CNN(nn.Sequential):
-    """Two convolutions, the second of `width` filters, and a classifier, on one-channel images."""
+    """Two convolutions, the second of `width` filters, and a classifier."""
 
-    def __init__(self, size: int, width: int, classes: int):
+    def __init__(self, size: int, width: int, classes: int, channels: int = 1):
         first, second = (9, 7) if size >= 28 else (5, 3)
         left = ((size - first + 1) // 2 - second + 1) // 2
         narrow = 32 if size >= 28 else max(1, width // 4)
+        convolution = OneChannelConvolution if channels == 1 else nn.Conv2d
         super().__init__(
-            OneChannelConvolution(1, narrow, first, bias=False),
+            convolution(channels, narrow, first, bias=False),
             nn.MaxPool2d(2),
             nn.BatchNorm2d(narrow),
             nn.ReLU(),

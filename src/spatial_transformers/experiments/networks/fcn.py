@@ -4,12 +4,12 @@ from torch import nn
 
 
 class FCN(nn.Sequential):
-    """Two fully connected hidden layers and a classifier, on one-channel images."""
+    """Two fully connected hidden layers and a classifier."""
 
-    def __init__(self, size: int, width: int, classes: int):
+    def __init__(self, size: int, width: int, classes: int, channels: int = 1):
         super().__init__(
             nn.Flatten(),
-            nn.Linear(size * size, width, bias=False),
+            nn.Linear(channels * size * size, width, bias=False),
             nn.BatchNorm1d(width),
             nn.ReLU(),
             nn.Linear(width, width, bias=False),

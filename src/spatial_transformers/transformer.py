@@ -222,8 +222,8 @@ class SpatialTransformer(nn.Module):
                 f"{type(self.localisation).__name__} returned {type(theta).__name__}; a "
                 "localisation network returns theta, one tensor (N, P)"
             )
-        if theta.ndim == 3:
-            return self._kept(theta.flatten(0, 1)).unflatten(0, theta.shape[:2])
+        if theta.ndim == 3 and theta.shape[2] == self.transformation.num_parameters:
+            return torch.unflatten(self._kept(theta.flatten(0, 1)), 0, theta.shape[:2])
         return self._kept(theta)
 
     def _kept(self, theta: Tensor) -> Tensor:

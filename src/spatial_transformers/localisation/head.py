@@ -74,6 +74,7 @@ class RegressionHead(nn.Module):
         self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
         self._multiplier = checked(lr_multiplier)
+        self._maps = tuple(self.start.shape) if self.start.ndim == 2 else None
         width = self.start.numel()
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
@@ -90,7 +91,7 @@ class RegressionHead(nn.Module):
         """Return θ (N, P), or (N, K, P) of K starts, of features (N, in_features)."""
         require_tensor(features, self, "features")
         theta = self._predicted(features)
-        return theta if self.start.ndim == 1 else theta.unflatten(1, self.start.shape)
+        return theta if self._maps is None else torch.unflatten(theta, 1, self._maps)
 
     def _predicted(self, features: Tensor) -> Tensor:
         with without_autocast(features.device):
@@ -124,7 +125,7 @@ def require_counts(**counts: int) -> None:
 def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
     identity = transformation.identity()
     if start is None:
-        return identity
+        return identity.clone()
     require_tensor(start, transformation, "start")
     fits = start.ndim in (1, 2) and start.shape[-1:] == identity.shape and start.numel() > 0
     real = start.is_floating_point() and fits
@@ -133,4 +134,4 @@ def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
             f"start of shape {tuple(start.shape)} and {start.dtype} was given; give "
             f"{transformation!r} a θ of {len(identity)} finite numbers, floats, or several of them"
         )
-    return start.detach().to(identity)
+    return start.detach().to(identity).clone()  # no view, whose base compilers would look at

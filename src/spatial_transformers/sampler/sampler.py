@@ -320,7 +320,9 @@ def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | Non
             values = backend.run(spec, image, target.detached(), fill, phi)
             values = with_slopes(spec, values, image, target, fill)
     values = _formatted(values, image, surrounding)
-    return values if target.per_image is None else values.unflatten(0, (-1, target.per_image))
+    if target.per_image is None:
+        return values
+    return torch.unflatten(values, 0, (-1, target.per_image))
 
 
 def _kept_apart(image: Tensor, target: Target) -> Tensor:

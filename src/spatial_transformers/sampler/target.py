@@ -149,7 +149,8 @@ def mapped(
     """Check an image, θ and a size, and return the target."""
     check_dimensions(image, transformation)
     require_tensor(theta, transformation, "theta")
-    flat, per_image = _flat(theta, image, 2)
+    fits = theta.shape[-1:] == (transformation.num_parameters,)
+    flat, per_image = _flat(theta, image, 2) if fits else (theta, None)
     values = transformation.values(flat)
     target = tuple(image.shape[2:]) if size is None else as_target(size, transformation.ndim)
     require_same_batch(image, theta, "sampling an image by theta")
@@ -171,7 +172,10 @@ def _flat(maps: Tensor, image: Tensor, axes: int) -> tuple[Tensor, int | None]:
 
 def joint_batch(image: Tensor, maps: Tensor) -> int:
     """Return how many outputs there are, of which each image or the one map may serve several."""
-    return image.shape[0] if maps.shape[0] == 1 else maps.shape[0]
+    images, count = image.shape[0], maps.shape[0]
+    if images == 1:
+        return count
+    return images if count in (1, images) else count
 
 
 def saturated(pixels: Tensor, finite: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def kernels(monkeypatch, tmp_path):
     ("dtype", "changes"),
     [
         (torch.float32, {}),
-        (torch.float64, {"padding": "constant", "fill": True, "one_image": True} | GREY),
+        (torch.float64, {"padding": "constant", "fill": True} | GREY),
         (torch.bfloat16, LAST),
         (torch.float32, POINTS),
         (torch.float32, FUNCTIONS),

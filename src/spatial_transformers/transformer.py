@@ -35,7 +35,7 @@ class SpatialTransformer(nn.Module):
     and align. It works on images and on feature maps, in 2-D and 3-D.
 
     It is hard to lose in training, in a loop of one's own, too. The localisation networks of this
-    package learn at a tenth of the rate (`lr_multiplier`); what is outside is filled with the
+    package learn at a tenth of Adam's rate (`lr_multiplier`); what is outside is filled with the
     images' own background; θ stays where its grid is near the image (`reach`); no sample's gradient
     outweighs the batch (`theta_clip`); and a transformer that is lost all the same is noticed,
     warned of and started anew (`watch`). See the page *Troubleshooting*.
@@ -130,6 +130,7 @@ class SpatialTransformer(nn.Module):
         θ encodes the pose: it can be fed forward to the rest of the network. It is the θ that was
         used, within its bounds and reach.
         """
+        self._begin(image)
         theta = self._predicted(image)
         warped = self._read(image, theta, self.transformation)
         return (warped, theta) if return_theta else warped
@@ -184,15 +185,20 @@ class SpatialTransformer(nn.Module):
                 )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def _predicted(self, image: Tensor) -> Tensor:
-        """Return θ, and in training see to the protections and let observers look."""
-        trains = self.training and torch.is_grad_enabled() and context() == "eager"
-        if trains:
+    def _begin(self, image: Tensor) -> None:
+        """See to the protections, before anything of a step is computed of the image."""
+        if self._trains():
             self._prepare(image)
+
+    def _predicted(self, image: Tensor) -> Tensor:
+        """Return θ, and in training let observers look."""
         theta = self._theta(image)
-        for observer in self.observers if trains else ():
+        for observer in self.observers if self._trains() else ():
             observer(theta)
         return theta
+
+    def _trains(self) -> bool:
+        return self.training and torch.is_grad_enabled() and context() == "eager"
 
     def _read(self, image: Tensor, theta: Tensor, family: Transformation) -> Tensor:
         """Warp an image by θ of any family, with the background outside."""

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+import warnings
 from itertools import pairwise
 
 import pytest
@@ -203,6 +204,31 @@ def test_the_composed_map_stays_within_reach():
     held = SpatialTransformer(stn.localisation, Affine(), reach=2.0)
     _, thetas = Recurrent(held, 4)(image, return_theta=True)
     assert 1.5 < thetas[-1][0, 2].item() < 2
+
+
+def test_a_lost_transformer_is_started_anew_between_steps():
+    """Weights that a step has used are not changed before its gradient is there."""
+    far = Affine().identity() + torch.tensor([0, 0, 3.0, 0, 0, 0])
+    localisation = LocalisationCNN(Affine(), in_channels=2, input_size=8, start=far)
+    arrangement = Recurrent(SpatialTransformer(localisation, Affine()), 4)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        for _ in range(14):
+            arrangement(_image(n=4)).square().mean().backward()
+    assert any("started anew" in str(warning.message) for warning in said)
+
+
+def test_the_background_is_that_of_the_image():
+    image = torch.full((4, 2, 32, 32), 0.25)
+    image[..., 8:24, 8:24] = 0.9
+    attention = Attention()
+    start = torch.tensor([0.4, 0.0, 0.0])
+    crop, again = (
+        SpatialTransformer(LocalisationCNN(attention, in_channels=2, start=s), attention)
+        for s in (start, None)
+    )
+    Series(crop, again)(image)
+    assert again.background.value.tolist() == [0.25, 0.25]
 
 
 def test_recurrent_learns_what_one_step_does_not():

@@ -68,9 +68,14 @@ class Parallel(nn.Module):
         self, image: Image, *, return_theta: bool = False
     ) -> Tensor | list[Tensor] | tuple[Tensor | list[Tensor], list[Tensor]]:
         """Return the outputs, and with `return_theta` also a list of every transformer's θ."""
-        pairs = [stn(image, return_theta=True) for stn in self.transformers]
-        outputs = self._joined([value for value, _ in pairs], image.ndim)
-        return (outputs, [theta for _, theta in pairs]) if return_theta else outputs
+        transformers: list[SpatialTransformer] = list(self.transformers)  # pyright: ignore
+        for stn in transformers:
+            stn._begin(image)
+        thetas = [stn._predicted(image) for stn in transformers]
+        pairs = zip(transformers, thetas, strict=True)
+        values = [stn._read(image, theta, stn.transformation) for stn, theta in pairs]
+        outputs = self._joined(values, image.ndim)
+        return (outputs, thetas) if return_theta else outputs
 
     def extra_repr(self) -> str:
         """Show how outputs are joined."""

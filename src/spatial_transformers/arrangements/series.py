@@ -61,11 +61,13 @@ class Series(nn.Module):
     ) -> Warped | tuple[Warped, list[Theta]]:
         """Return V, and with `return_theta` also θ of the composed map behind each transformer.
 
-        `families[k]` says what the θ of the k-th means; the last is that of V. What the k-th saw is
-        `series.warp(image, thetas[k - 1], step=k - 1)`.
+        `families[k]` says what the θ of the k-th means; the last is that of V. What was seen behind
+        it is `series.warp(image, thetas[k], step=k)`, with the sampler's fill outside.
         """
         thetas: list[Tensor] = []
         seen, stages = image, self._stages()
+        for stn in dict.fromkeys(stages):
+            stn._begin(image)
         for number, stn in enumerate(stages):
             theta = stn._predicted(seen)
             if theta.ndim != 2:
@@ -164,9 +166,9 @@ def _alike(one: Transformation, other: Transformation) -> bool:
 def _is_closed(family: Transformation) -> bool:
     """Say whether a family composes two of its maps to a third."""
     theta = family.identity()[None]
-    theta = theta + 0.1 * torch.linspace(-1, 1, theta.shape[1], device=theta.device).to(theta)
+    steps = 0.1 * torch.linspace(-1, 1.3, theta.shape[1], device=theta.device).to(theta)
     try:
-        family.compose(theta, theta.flip(0))
+        family.compose(theta + steps, theta + steps.flip(0).square())
     except InputError:
         return False
     return True

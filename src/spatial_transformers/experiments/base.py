@@ -67,7 +67,7 @@ class Experiment:
         task: says what is learned.
         shape: channels and size of what a network sees: (C, *size).
         cells: the paper's table, in the order in which it is trained.
-        quick: turns a cell's recipe into one that ends in seconds, on data that ship or are made.
+        quick: turns a cell's recipe into one that ends within a minute, on data that ship.
         threads: processor threads at most. Small networks gain little from a second thread, and
             wait long for it where the other core is busy.
         verify: refuses a folder whose data are not the paper's.

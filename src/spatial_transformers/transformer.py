@@ -186,9 +186,14 @@ class SpatialTransformer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _begin(self, image: Tensor) -> None:
-        """See to the protections, before anything of a step is computed of the image."""
-        if self._trains():
-            self._prepare(image)
+        """See to the protections in training, before anything of a step is computed."""
+        if not self._trains():
+            return
+        if self._watch is not None:
+            self._watch.look(self.transformation, self.localisation)
+        if self.background is not None and not self.background.known:
+            check_dimensions(image, self.transformation)
+            self.background.estimate(image)
 
     def _predicted(self, image: Tensor) -> Tensor:
         """Return θ, and in training let observers look."""
@@ -211,14 +216,6 @@ class SpatialTransformer(nn.Module):
         if not image.is_floating_point():
             changes["antialias"] = False
         return self.sampler.warp(image, theta, family, size=self.size, **changes)
-
-    def _prepare(self, image: Tensor) -> None:
-        """See to what is seen to between two steps of training."""
-        if self._watch is not None:
-            self._watch.look(self.transformation, self.localisation)
-        if self.background is not None and not self.background.known:
-            check_dimensions(image, self.transformation)
-            self.background.estimate(image)
 
     def _theta(self, image: Tensor) -> Tensor:
         check_dimensions(image, self.transformation)

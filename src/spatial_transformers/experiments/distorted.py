@@ -11,23 +11,29 @@ from .base import Cell, Experiment
 from .data.distortion import Distortion
 from .data.draws import Draws
 from .data.samples import Data, InMemory
-from .networks import MODELS, Classifier, build, plain
+from .networks import MODELS, Classifier, build, has_transformer, plain
 from .recipe import NOT_NEGATIVE, SHARE, Recipe, fact
 from .task import Classification
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistortedRecipe(Recipe):
-    """How a classifier of distorted images is trained."""
+class ClassifierRecipe(Recipe):
+    """How a classifier of images that are distorted anew in every epoch is trained."""
 
-    distortion: str = fact("R", "of the images, by the paper's name")
-    model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
     label_smoothing: float = fact(
         0.0, "share of every label that is spread over all classes", SHARE
     )
     jitter: float = fact(
         0.0, "strength of random bends of the training images, at first", NOT_NEGATIVE
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistortedRecipe(ClassifierRecipe):
+    """How a classifier of images under one of several distortions is trained."""
+
+    distortion: str = fact("R", "of the images, by the paper's name")
+    model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
 
 
 class Splits(NamedTuple):
@@ -117,9 +123,13 @@ def distorted(
 
 def _cells(recipe: DistortedRecipe, paper: Mapping[str, Mapping[str, float]]) -> Iterable[Cell]:
     for row, errors in paper.items():
-        model, _, transformation = row.partition("/")
-        named = {"transformation": transformation} if transformation else {}
         for distortion, error in errors.items():
-            changed = replace(recipe, distortion=distortion, model=model, **named)
-            baseline = plain(model) if plain(model) != model else None
-            yield Cell(distortion, row, changed, error, baseline)
+            yield cell_of(replace(recipe, distortion=distortion), distortion, row, error)
+
+
+def cell_of(recipe: ClassifierRecipe, column: str, row: str, error: float) -> Cell:
+    """Return a cell of the paper's table, whose row says model and transformation."""
+    model, _, transformation = row.partition("/")
+    named = {"transformation": transformation} if transformation else {}
+    baseline = plain(model) if has_transformer(model) else None
+    return Cell(column, row, replace(recipe, model=model, **named), error, baseline)

@@ -16,8 +16,7 @@ from .._files import whole
 from .base import Network
 from .task import Task
 
-_FRAMES = 8  # of a film, at most
-_COLUMNS = 8  # of a film, at most
+_FRAMES, _COLUMNS = 8, 8  # of a film, at most
 _FILM_COLOURS = 16  # of all its frames together
 
 

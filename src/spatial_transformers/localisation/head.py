@@ -74,6 +74,7 @@ class RegressionHead(nn.Module):
         self.start = _start(transformation, start)  # plain attribute: no state, never on meta
         self.perturbation = perturbation
         self._multiplier = checked(lr_multiplier)
+        # numbers, since compilers would look at the tensor in every call
         self._maps = tuple(self.start.shape) if self.start.ndim == 2 else None
         width = self.start.numel()
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))

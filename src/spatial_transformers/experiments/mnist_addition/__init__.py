@@ -14,14 +14,14 @@ from torch import Tensor
 from spatial_transformers import InputError
 
 from .. import rotated_digits
-from ..base import Cell, Experiment
+from ..base import Experiment
 from ..data.distortion import IMAGE
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory
-from ..distorted import Splits
+from ..distorted import ClassifierRecipe, Splits, cell_of
 from ..distorted_mnist import DISTORTIONS, load, verify
-from ..networks import Classifier, build, plain
-from ..recipe import NOT_NEGATIVE, SHARE, Recipe, fact
+from ..networks import Classifier, build
+from ..recipe import fact
 from ..task import Classification
 from .pairs import PARTS, Apart, Pairs
 
@@ -47,16 +47,10 @@ PAPER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdditionRecipe(Recipe):
+class AdditionRecipe(ClassifierRecipe):
     """How a network that adds two digits is trained."""
 
     model: str = fact("2x-st-fcn", "of the network, behind spatial transformers or not", MODELS)
-    label_smoothing: float = fact(
-        0.0, "share of every label that is spread over all classes", SHARE
-    )
-    jitter: float = fact(
-        0.0, "strength of random bends of the training images, at first", NOT_NEGATIVE
-    )
     digits: str = fact("mnist", "that are added: of a folder, or those that ship", DIGITS)
 
 
@@ -106,16 +100,6 @@ def _network(recipe: AdditionRecipe) -> Classifier:
     )
 
 
-def _cells(recipe: AdditionRecipe) -> list[Cell]:
-    cells = []
-    for row, error in PAPER.items():
-        model, _, transformation = row.partition("/")
-        named = {"transformation": transformation} if transformation else {}
-        baseline = plain(model) if plain(model) != model else None
-        cells.append(Cell("RTS", row, replace(recipe, model=model, **named), error, baseline))
-    return cells
-
-
 EXPERIMENT = Experiment(
     AdditionRecipe(
         experiment="mnist-addition",
@@ -132,7 +116,7 @@ EXPERIMENT = Experiment(
     network=_network,
     task=lambda recipe: Classification(CLASSES, recipe.label_smoothing),
     shape=lambda recipe: (PARTS, RTS.size, RTS.size),
-    cells=_cells,
+    cells=lambda recipe: [cell_of(recipe, "RTS", row, error) for row, error in PAPER.items()],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=3),
     verify=verify,
 )

@@ -1,6 +1,7 @@
 """Pairs of digits: two images in two channels, each placed on its own, and their sum."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Pairs(Samples):
         orders = [torch.randperm(len(digits), generator=generator) for _ in range(times)]
         return cls(digits, torch.cat(orders))
 
-    @property
+    @cached_property
     def targets(self) -> Tensor:  # type: ignore[override]
         """The sums (N,)."""
         labels = self.digits.targets

@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from spatial_transformers import (
     Sampler,
     SpatialTransformer,
     sample,
+    tiled_starts,
     warp,
 )
 
@@ -112,6 +114,16 @@ def test_one_image_or_one_map_for_many(batches, options):
     images = [torch.rand(n, 2, 9 + n, 8) for n, _ in batches]
     cases = list(zip(images, _thetas(*(m for _, m in batches)), strict=True))
     trace_and_compare(lambda u, theta: warp(u, theta, Affine(), **options), cases)
+
+
+@pytest.mark.parametrize("batches", [(1, 3, 1), (2, 1, 3)], ids=str)
+def test_several_maps_of_an_image(batches):
+    stn = _stn(Affine(), partial(LocalisationCNN, start=tiled_starts(Affine(), 2)))
+    trace_and_compare(stn, [(torch.rand(n, 2, 9 + n, 8),) for n in batches])
+    cases = [
+        (torch.rand(n, 2, 9, 8), Affine().identity() + 0.2 * torch.randn(n, 3, 6)) for n in batches
+    ]
+    trace_and_compare(lambda u, theta: warp(u, theta, Affine()), cases)
 
 
 @pytest.mark.parametrize("antialias", [False, 2])

@@ -1,15 +1,19 @@
 """Parameter groups, diagnosis and monitor; oracles: what the transformers were built to do."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from spatial_transformers import (
+    KERNELS,
     Affine,
     Attention,
     InputError,
     LocalisationCNN,
+    RegressionHead,
     Sampler,
     SpatialTransformer,
     Translation,
@@ -17,6 +21,8 @@ from spatial_transformers import (
     diagnose,
     monitor,
     parameter_groups,
+    show,
+    tiled_starts,
 )
 
 
@@ -57,6 +63,20 @@ def test_a_rate_of_their_own():
     assert len(only["params"]) == 2
 
 
+def test_layers_that_slow_themselves_down_are_left_at_the_rate():
+    """In a network of one's own, some do and others do not."""
+    head = RegressionHead(8, Attention(), lr_multiplier=0.1)
+    localisation = nn.Sequential(nn.Flatten(), nn.Linear(400, 8), head)
+    sampler = Sampler(KERNELS["gaussian"].learnable())
+    model = nn.ModuleList([SpatialTransformer(localisation, Attention(), sampler)])
+    _, plain, slow = parameter_groups(model, 0.02)
+    assert (plain["lr"], slow["lr"]) == (0.02, 0.002)
+    assert _names(model, plain) == [
+        *("0.localisation.2.bias", "0.localisation.2.weight", "0.sampler.mode.phi"),
+    ]
+    assert _names(model, slow) == ["0.localisation.1.bias", "0.localisation.1.weight"]
+
+
 class _Still(nn.Module):
     def __init__(self, theta):
         super().__init__()
@@ -76,6 +96,17 @@ def test_a_diagnosis_counts():
     assert found.means()["outside (%)"] == 50
     assert found.advice == ()
     assert "Nothing seems wrong." in str(found)
+
+
+def test_every_map_of_an_image_is_counted_by_itself():
+    """Two that lie apart, of which one is the same for every image."""
+    theta = tiled_starts(Attention(), 2) + torch.zeros(6, 2, 3)
+    theta[:, 1, 1] += torch.linspace(0, 0.3, 6)
+    stn = SpatialTransformer(_Still(theta), Attention(), reach=None)
+    found = diagnose(stn, torch.rand(6, 1, 8, 8))
+    assert found.values["apart (%)"].tolist() == pytest.approx([0, 10.2], abs=0.1)
+    assert found.values["scale"].shape == (12,)
+    assert found.advice[0].startswith("theta is the same for every image")
 
 
 def test_zeros_about_normalised_images_are_noticed():
@@ -167,7 +198,16 @@ def test_refusals():
     for progress, coarsest in ((-0.1, 4), (float("nan"), 4), (0, 0.5)):
         with pytest.raises(InputError, match=f"progress={progress}"):
             coarse_to_fine(stn, torch.rand(1, 1, 2, 2), progress, coarsest=coarsest)
+    for progress in ("half", None):
+        with pytest.raises(InputError, match=f"progress={progress!r} and"):
+            coarse_to_fine(stn, torch.rand(1, 1, 2, 2), progress)
+    for shape in ((1, 1, 0, 2), (8, 8)):
+        with pytest.raises(InputError, match=re.escape(f"of shape {shape}")):
+            coarse_to_fine(stn, torch.rand(shape), 0)
     with pytest.raises(InputError, match="uint8"):
         coarse_to_fine(stn, torch.zeros(1, 1, 2, 2, dtype=torch.uint8), 0)
     with pytest.raises(InputError, match="gradient 'far'"):
-        coarse_to_fine(stn, torch.rand(1, 1, 2, 2), 0, gradient="far")
+        coarse_to_fine(stn, torch.rand(1, 1, 2, 2), 1, gradient="far")
+    several = SpatialTransformer(_Still(tiled_starts(Attention(), 4).expand(9, 4, 3)), Attention())
+    with pytest.raises(InputError, match="9 images were given to show, which take 36 columns"):
+        show(several, torch.rand(9, 1, 2, 2))

@@ -12,18 +12,18 @@ from .transformer import SpatialTransformer, evaluated
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MOST = 32  # images in one picture
+_MOST = 32  # columns of one picture
 
 
 def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None) -> "Figure":
-    """Draw a column per image: input with sampling grid, output, and θ in words.
+    """Draw a column per image, and per map of it: input with sampling grid, output, θ in words.
 
     Images whose values lie outside [0, 1], as after normalising, are drawn from the lowest to the
     highest value of all. A volume is seen along its depth.
 
     Args:
         stn: in whatever mode; it is left in it, and so are its statistics.
-        images: up to 32 (N, C, *size), as the transformer gets them.
+        images: (N, C, *size), as the transformer gets them; up to 32 columns.
         path: of a PNG to write.
 
     Returns:
@@ -49,8 +49,12 @@ def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None)
         cure = "pip install 'spatial-transformers[experiments]'"
         raise InputError(f"pictures need the package {error.name!r}: {cure}") from error
     outputs, theta = evaluated(stn, images, "show")
-    if len(images) > _MOST:
-        raise InputError(f"{len(images)} images were given to show; give at most {_MOST}")
+    columns = theta[..., 0].numel()
+    if columns > _MOST:
+        raise InputError(
+            f"{len(images)} images were given to show, which take {columns} columns; give fewer, "
+            f"of at most {_MOST} columns"
+        )
     seen, given = _in_range(images.float().cpu(), outputs.float().cpu())
     figure = figure_of(stn.transformation, seen, given, theta.cpu(), [""] * len(images))
     if path is not None:

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ._types import Image, InputError, require_tensor
+from ._types import Image, InputError
 from .localisation.resize import resize
 from .protection.measures import local_scale, outside, spread
-from .protection.watch import CURES, faults, start_of
+from .protection.watch import CURES, faults, starts_of
+from .sampler.target import check_dimensions
 from .transformer import SpatialTransformer, evaluated, require_transformer
 
 
@@ -30,9 +32,10 @@ def parameter_groups(
     Args:
         model: with any number of `SpatialTransformer`, or none.
         lr: the learning rate.
-        localisation_lr: that of the transformers. If None, it is `lr` for localisation networks
-            that slow themselves down (`lr_multiplier`), and a tenth of it for all others, which
-            are then a third group.
+        localisation_lr: that of the transformers. If None, it is `lr` for layers of localisation
+            networks that slow themselves down (`lr_multiplier`), and for what a sampler or a
+            transformation learns. All other layers of localisation networks are then a third
+            group, at a tenth of it.
         weight_decay: of the first group.
 
     Example:
@@ -47,14 +50,14 @@ def parameter_groups(
         >>> optimiser = torch.optim.AdamW(groups)
 
     """
-    transformers = [m for m in model.modules() if isinstance(m, SpatialTransformer)]
-    slow: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
-    for transformer in transformers:
-        multiplier = getattr(transformer.localisation, "lr_multiplier", 1)
-        own = localisation_lr is None and multiplier == 1
-        (slow if own else plain).extend(transformer.parameters())
-    plain, slow = _once(plain), _once(slow)
+    slow: list[nn.Parameter] = []
+    for transformer in (m for m in model.modules() if isinstance(m, SpatialTransformer)):
+        plain += transformer.parameters()
+        slow += _at_full_rate(transformer.localisation) if localisation_lr is None else ()
+    slow = _once(slow)
+    late = {id(p) for p in slow}
+    plain = [p for p in _once(plain) if id(p) not in late]
     theirs = {id(p) for p in (*plain, *slow)}
     others = [p for p in model.parameters() if id(p) not in theirs]
     groups = [{"params": others, "lr": lr, "weight_decay": weight_decay}]
@@ -62,6 +65,13 @@ def parameter_groups(
     groups += [{"params": plain, "lr": rate, "weight_decay": 0.0}] if plain else []
     groups += [{"params": slow, "lr": lr / 10, "weight_decay": 0.0}] if slow else []
     return groups
+
+
+def _at_full_rate(localisation: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that no layer slows down."""
+    layers = [m for m in localisation.modules() if getattr(m, "lr_multiplier", 1) != 1]
+    slowed = {id(p) for layer in layers for p in layer.parameters()}
+    return [p for p in localisation.parameters() if id(p) not in slowed]
 
 
 def _once(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
@@ -93,8 +103,8 @@ def coarse_to_fine(
         gradient: until then; `linearized` and `exact` are others.
 
     Raises:
-        InputError: for a transformer that is none, numbers out of range, integer images, and an
-            unknown gradient.
+        InputError: for a transformer that is none, numbers out of range, images of another shape
+            or of integers, and an unknown gradient.
 
     Example:
         >>> import torch
@@ -111,17 +121,19 @@ def coarse_to_fine(
 
     """
     require_transformer(stn, "coarse_to_fine")
-    if not 0 <= progress < inf or not 1 <= coarsest < inf:
+    numbers = all(isinstance(x, Real) for x in (progress, coarsest))
+    if not numbers or not 0 <= progress < inf or not 1 <= coarsest < inf:
         raise InputError(
             f"progress={progress!r} and coarsest={coarsest!r} were given; give numbers, from 0 on "
             "and from 1 on"
         )
-    require_tensor(images, stn.transformation, "images")
+    check_dimensions(images, stn.transformation)
     if not images.is_floating_point():
         raise InputError(f"images of {images.dtype} were given; give floating images")
-    sampler, wanted = stn.sampler, "exact" if progress >= 1 else gradient
-    if sampler.options.gradient != wanted:
-        sampler.options = sampler.options.changed(gradient=wanted)
+    until_then = stn.sampler.options.changed(gradient=gradient)
+    wanted = until_then.changed(gradient="exact") if progress >= 1 else until_then
+    if stn.sampler.options.gradient != wanted.gradient:  # which compilers look at
+        stn.sampler.options = wanted
     pixel = coarsest ** max(0.0, 1 - progress)
     size = tuple(images.shape[2:])
     if pixel == 1:
@@ -136,7 +148,8 @@ class Diagnosis:
     Args:
         values: of every sample (N,), or of every map of every sample: θ in human units;
             `outside (%)`, the share of the sampling grid beyond the image's edges; `local scale`, 1
-            at the identity; and `apart (%)`, how far the grids lie apart, in half extents.
+            at the identity; and `apart (%)`, how far the samples' grids lie apart, in half extents
+            (1,), or of every map (K,).
         advice: what is wrong and what to try, a sentence each; empty if all is well.
 
     """
@@ -191,13 +204,15 @@ def diagnose(stn: SpatialTransformer, images: Image) -> Diagnosis:
 
 def _diagnosed(stn: SpatialTransformer, theta: Tensor, also: Iterable[str] = ()) -> Diagnosis:
     family, every = stn.transformation, theta.flatten(0, -2)
+    maps = theta[:, None] if theta.ndim == 2 else theta
+    apart = torch.stack([spread(family, one) for one in maps.unbind(1)])
     values = {
         **family.describe(every),
         "outside (%)": 100 * outside(family, every),
         "local scale": local_scale(family, every),
-        "apart (%)": 100 * spread(family, every)[None],
+        "apart (%)": 100 * apart,
     }
-    found = [CURES[fault] for fault in faults(family, theta, start_of(stn.localisation))]
+    found = [CURES[fault] for fault in faults(family, theta, starts_of(stn.localisation))]
     return Diagnosis(values, (*found, *also))
 
 

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import warnings
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -15,6 +16,7 @@ from torch.testing import assert_close
 from equality import assert_identical
 from spatial_transformers import (
     Affine,
+    AffineExponential,
     AppendTheta,
     Attention,
     Compose,
@@ -29,6 +31,7 @@ from spatial_transformers import (
     Series,
     SpatialTransformer,
     ThinPlateSpline,
+    Translation,
     diagnose,
     show,
     tiled_starts,
@@ -204,6 +207,33 @@ def test_the_composed_map_stays_within_reach():
     held = SpatialTransformer(stn.localisation, Affine(), reach=2.0)
     _, thetas = Recurrent(held, 4)(image, return_theta=True)
     assert 1.5 < thetas[-1][0, 2].item() < 2
+    right = torch.tensor([1.4, 0.0])
+    shift = SpatialTransformer(
+        LocalisationCNN(Translation(), in_channels=2, input_size=8, start=right), Translation()
+    )
+    chained = Series(held, shift, held)
+    assert isinstance(chained.families[-1], Compose)
+    _, thetas = chained(image, return_theta=True)
+    for family, theta in zip(chained.families, thetas, strict=True):
+        moved = family.transform_points(theta[:1], torch.zeros(1, 1, 2))
+        assert 1.3 < moved[0, 0, 0].item() < 2
+
+
+def test_a_series_of_half_turns_needs_no_logarithm():
+    """exp(A) exp(B) may have none: such a family's maps are chained."""
+    family = AffineExponential()
+    quarter = torch.tensor([0, torch.pi / 2, 0, -torch.pi / 2, 0, 0])
+    stn, image = _stn(family, start=quarter, perturbation=0.0), _image()
+    output, _ = Recurrent(stn, 2)(image, return_theta=True)
+    assert_close(output, image.flip(2, 3), rtol=0, atol=1e-4)
+
+
+def test_a_monitor_counts_calls_and_sees_the_first_step():
+    stn, image, seen = _stn(Affine()), _image(), []
+    stn.observers.append(seen.append)
+    _, thetas = Recurrent(stn, 3)(image, return_theta=True)
+    assert len(seen) == 1
+    assert_identical(seen[0], thetas[0])
 
 
 def test_a_lost_transformer_is_started_anew_between_steps():
@@ -213,7 +243,7 @@ def test_a_lost_transformer_is_started_anew_between_steps():
     arrangement = Recurrent(SpatialTransformer(localisation, Affine()), 4)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        for _ in range(14):
+        for _ in range(51):
             arrangement(_image(n=4)).square().mean().backward()
     assert any("started anew" in str(warning.message) for warning in said)
 
@@ -286,12 +316,27 @@ def test_compiled_and_exported(name, transformation):
         (lambda: Parallel(_stn(Affine()), join="sum"), "join='sum'"),
         (lambda: Recurrent(_stn(Affine()), 0), "steps=0"),
         (lambda: Recurrent(_stn(Affine()), True), "steps=True"),
+        (
+            lambda: Recurrent(_stn(Affine()), 2).warp(_image(), torch.rand(3, 6), step=2),
+            "step=2 of 2 was asked for",
+        ),
         (lambda: _stn(Affine(), start=torch.zeros(0, 6)), r"start of shape \(0, 6\)"),
         (lambda: _stn(Affine(), start=torch.zeros(2, 5)), r"start of shape \(2, 5\)"),
         (lambda: AppendTheta(Affine(), maps=0), "maps=0"),
-        (
-            lambda: AppendTheta(Affine())(torch.rand(2, 3), torch.rand(2, 5)),
-            r"theta of shape \(2, 5\)",
+        *(
+            (partial(AppendTheta(Affine()), *given), said)
+            for given, said in [
+                ((torch.rand(2, 3), torch.rand(2, 5)), r"theta of shape \(2, 5\)"),
+                ((torch.rand(2, 3), torch.rand(6)), r"theta of shape \(6,\)"),
+                ((torch.rand(2, 3), torch.rand(3, 6)), r"theta of shape \(3, 6\)"),
+                ((torch.rand(2, 3, 4, 4), torch.rand(2, 6)), "as nn.Flatten"),
+                (
+                    (torch.ones(2, 3, dtype=torch.int32), torch.rand(2, 6)),
+                    "torch.int32; give floats",
+                ),
+                ((torch.rand(2, 3), [torch.rand(2, 6)]), "as theta was given a list"),
+                (([1.0], torch.rand(2, 6)), "as features was given a list"),
+            ]
         ),
         (
             lambda: Series(_stn(Attention(), start=tiled_starts(Attention(), 2)))(_image()),

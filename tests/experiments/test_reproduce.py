@@ -142,6 +142,7 @@ def test_a_claimed_run_is_left_alone(data, tmp_path):
         (["--only", "R/vit"], "no cell is called R/vit; known: R/st-cnn/affine, RTS/"),
         (["--seeds", "0"], "--seeds 0 --jobs 1 were asked for"),
         (["--only", "R/cnn"], "needs --data"),
+        (["--quick", "--data", "digits"], "--quick was asked for with --data digits"),
         (["--devices", "2", "--jobs", "2"], "--jobs and --devices were asked for together"),
     ],
 )

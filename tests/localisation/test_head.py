@@ -141,13 +141,55 @@ def test_no_reference_to_the_transformation_is_kept():
     del transformation
     gc.collect()
     assert gone() is None
-    assert [name for name, _ in head.named_modules()] == [""]
+    assert not any(isinstance(m, Affine) for m in head.modules())
 
 
-def test_state_is_weight_and_bias_alone():
-    assert list(RegressionHead(16, Affine()).state_dict()) == ["weight", "bias"]
+def test_state_is_weight_and_bias_and_what_they_mean():
+    head = RegressionHead(16, Attention(), lr_multiplier=0.25)
+    state = head.state_dict()
+    assert [*state] == ["weight", "bias", "_extra_state"]
+    assert state["_extra_state"].tolist() == [0.25, 1, 0, 0]
+
+
+@pytest.mark.parametrize("multiplier", [1.0, 0.1])
+@pytest.mark.parametrize("other_multiplier", [1.0, 0.1])
+@pytest.mark.parametrize("maps", [(), (1,), (2,)], ids=str)
+def test_a_state_predicts_the_same_whatever_the_start_was(multiplier, other_multiplier, maps):
+    """And a head that is started anew begins where the one that was saved began."""
+    first, other = torch.rand(*maps, 3), torch.rand(*maps, 3)
+    trained = RegressionHead(4, Attention(), start=first, lr_multiplier=multiplier)
+    with torch.no_grad():
+        trained.weight.normal_()
+        trained.bias.add_(torch.randn_like(trained.bias))
+    fresh = RegressionHead(4, Attention(), start=other, lr_multiplier=other_multiplier)
+    fresh.load_state_dict(trained.state_dict())
+    features = torch.rand(5, 4)
+    assert_close(fresh(features), trained(features), rtol=0, atol=1e-5)
+    fresh.reset_parameters()
+    assert_close(fresh(features), first.expand(5, *first.shape))
+
+
+def test_a_state_without_what_it_means_is_one_of_multiplier_1():
+    old = RegressionHead(4, Attention())
+    with torch.no_grad():
+        old.weight.normal_()
+        old.bias.normal_()
+    state = {"weight": old.weight, "bias": old.bias}
+    slow = RegressionHead(4, Attention(), start=torch.rand(3), lr_multiplier=0.1)
+    slow.load_state_dict(state)
+    features = torch.rand(5, 4)
+    assert_close(slow(features), old(features), rtol=0, atol=1e-5)
+
+
+def test_a_state_of_another_width_is_refused():
+    state = RegressionHead(4, Affine()).state_dict()
+    with pytest.raises(InputError, match="predicts 6 numbers, into one that predicts 3"):
+        RegressionHead(4, Attention()).load_state_dict(state)
 
 
 def test_repr_tells_widths():
-    expected = "RegressionHead(in_features=16, num_parameters=3)"
-    assert repr(RegressionHead(16, Attention())) == expected
+    head = RegressionHead(16, Attention())
+    assert repr(head).split() == [
+        *("RegressionHead(", "in_features=16,", "num_parameters=3"),
+        *("(_constants):", "Constants()", ")"),
+    ]

@@ -96,7 +96,7 @@ def test_new_networks_are_drawn_alike(network):
 @networks
 def test_a_state_without_a_multiplier_is_one_of_1(network):
     plain, slow = _pair(network)
-    state = {k: v for k, v in plain.state_dict().items() if k != "_extra_state"}
+    state = {k: v for k, v in plain.state_dict().items() if k != "head._extra_state"}
     fresh = network(Affine(), in_channels=1, dtype=torch.float64)
     fresh.load_state_dict(state)
     image = torch.rand(3, 1, 20, 24, dtype=torch.float64)

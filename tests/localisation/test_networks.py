@@ -191,18 +191,18 @@ def test_no_reference_to_the_transformation_is_kept(network):
 
 def test_widths_of_the_paper_and_others():
     shapes = _shapes(LocalisationFCN(Affine(), in_channels=1, input_size=8, hidden=(5, 7)))
-    rate = ()  # the multiplier
-    assert list(shapes.values()) == [rate, (5, 64), (5,), (7, 5), (7,), (6, 7), (6,)]
+    said = (7,)  # multiplier and start
+    assert list(shapes.values()) == [(5, 64), (5,), (7, 5), (7,), (6, 7), (6,), said]
     shapes = _shapes(LocalisationCNN.paper(Affine(), in_channels=3, filters=4, hidden=9))
     assert list(shapes.values()) == [
-        *[rate, (4, 3, 5, 5), (4,), (4, 4, 5, 5), (4,)],
-        *[(9, 4 * 10 * 10), (9,), (6, 9), (6,)],
+        *[(4, 3, 5, 5), (4,), (4, 4, 5, 5), (4,)],
+        *[(9, 4 * 10 * 10), (9,), (6, 9), (6,), said],
     ]
     options = {"filters": (3, 4, 5), "hidden": 9, "norm": None, "input_size": 60}
     shapes = _shapes(LocalisationCNN(Affine(), in_channels=2, **options))
     assert list(shapes.values()) == [
-        *[rate, (3, 2, 5, 5), (3,), (4, 3, 5, 5), (4,), (5, 4, 5, 5), (5,)],
-        *[(9, 5 * 4 * 4), (9,), (6, 9), (6,)],
+        *[(3, 2, 5, 5), (3,), (4, 3, 5, 5), (4,), (5, 4, 5, 5), (5,)],
+        *[(9, 5 * 4 * 4), (9,), (6, 9), (6,), said],
     ]
 
 

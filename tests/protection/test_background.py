@@ -75,6 +75,14 @@ def test_it_is_estimated_once_from_the_first_batch_of_training():
     assert_identical(stn.eval()(image)[:, :, 0, 0], found.expand(4, -1))
 
 
+def test_an_empty_batch_tells_nothing():
+    stn, image = _stn(), _framed()
+    assert stn(image[:0]).shape == (0, 2, 9, 12)
+    assert not stn.background.known
+    stn(image)
+    assert_close(stn.background.value, torch.tensor([-0.4, 0.7]))
+
+
 def test_it_travels_with_the_weights():
     stn, image = _stn(), _framed()
     stn(image)

@@ -9,13 +9,15 @@ from torch import nn
 
 from spatial_transformers import (
     Affine,
+    Attention,
     LocalisationCNN,
     Projective,
+    RegressionHead,
     Sampler,
     SpatialTransformer,
     diagnose,
 )
-from spatial_transformers.protection.watch import EVERY, PATIENCE, faults
+from spatial_transformers.protection.watch import EVERY, PATIENCE, faults, starts_of
 
 IDENTITY = Affine().identity()
 BATCH = IDENTITY + 0.05 * torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
@@ -34,20 +36,43 @@ BATCH = IDENTITY + 0.05 * torch.randn(8, 6, generator=torch.Generator().manual_s
     ],
 )
 def test_faults(change, expected):
-    assert faults(Affine(), change(BATCH), IDENTITY) == expected
+    assert faults(Affine(), change(BATCH), [IDENTITY]) == expected
 
 
 def test_scale_is_relative_to_the_start():
     """A crop of a tenth is no fault of a transformer that starts there."""
     start = torch.tensor([0.1, 0, 0, 0, 0.1, 0])
     theta = start + 0.01 * torch.randn(8, 6)
-    assert faults(Affine(), theta, start) == []
-    assert faults(Affine(), theta, None) == ["scale"]
+    assert faults(Affine(), theta, [start]) == []
+    assert faults(Affine(), theta) == ["scale"]
+
+
+class _Heads(nn.Module):
+    """Two transformers' heads, whose θ are stacked (N, 2, P) or joined to one (N, P)."""
+
+    def __init__(self, starts, stacked):
+        super().__init__()
+        self.heads = nn.ModuleList(RegressionHead(4, Attention(), start=start) for start in starts)
+        self.stacked = stacked
+
+    def forward(self, image):
+        thetas = [head(image.flatten(1)) for head in self.heads]
+        return torch.stack(thetas, 1) if self.stacked else (thetas[0] + thetas[1]) / 2
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_starts_of_networks_with_heads_of_their_own(stacked):
+    """Crops of a tenth that begin in two places, or in one between them."""
+    starts = torch.tensor([[0.1, -0.8, 0.0], [0.1, 0.8, 0.0]])
+    stn = SpatialTransformer(_Heads(starts, stacked), Attention(), Sampler())
+    _, theta = stn(torch.rand(5, 1, 2, 2), return_theta=True)
+    found = faults(Attention(), theta, starts_of(stn.localisation))
+    assert found == (["still"] if stacked else ["scale", "constant"])
 
 
 def test_a_horizon_in_the_image_is_a_fault():
     theta = Projective().identity() + torch.tensor([0, 0, 0, 0, 0, 0, 0, 30.0])
-    assert faults(Projective(), theta + 0.01 * torch.randn(8, 8), None) == ["scale"]
+    assert faults(Projective(), theta + 0.01 * torch.randn(8, 8)) == ["scale"]
 
 
 def _lost(watch, bias):

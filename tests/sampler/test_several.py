@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from spatial_transformers import Affine, InputError, Projective, ThinPlateSpline, sample, warp
+from spatial_transformers import (
+    KERNELS,
+    Affine,
+    InputError,
+    Projective,
+    ThinPlateSpline,
+    sample,
+    warp,
+)
 from spatial_transformers.sampler.backends import BACKENDS
 
 N, K, C = 3, 4, 2
@@ -166,3 +174,17 @@ def test_refusals():
         sample(image, torch.zeros(2, 4, 5, 5, 2))
     with pytest.raises(InputError, match="theta of shape"):
         warp(image, torch.zeros(3, 4, 5), Affine())
+
+
+@pytest.mark.parametrize("shape", [(N, 1), (N, 2, 1), (1, 1), (1,)], ids=str)
+def test_each_image_has_its_phi(shape):
+    """Of several maps of an image, all are read by the image's kernel."""
+    image, theta = _drawn(Affine())
+    widths = 0.5 + torch.rand(shape, dtype=torch.float64)
+    found = warp(image, theta, Affine(), mode=KERNELS["gaussian"].with_phi(widths))
+    per_map = widths if len(widths) == 1 else widths.repeat_interleave(K, 0)
+    kernel = KERNELS["gaussian"].with_phi(per_map)
+    due = warp(*_repeated(image, theta), Affine(), mode=kernel).unflatten(0, (-1, K))
+    assert_close(found, due, rtol=0, atol=1e-12)
+    with pytest.raises(InputError, match=r"per image \(3, 1\)"):
+        warp(image, theta, Affine(), mode=KERNELS["gaussian"].with_phi(torch.rand(N * K, 1)))

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._types import InputError, Theta, Thetas
+from .._types import InputError, Theta, Thetas, require_tensor
 from ..grid import Transformation
 
 
@@ -21,7 +21,8 @@ class AppendTheta(nn.Module):
         maps: how many θ an image has, of a transformer that makes K outputs of it.
 
     Raises:
-        InputError: for a width or a number of maps below 1, and θ of another shape.
+        InputError: for a width or a number of maps below 1, features that are not floats (N, F),
+            and θ of another shape.
 
     Example:
         >>> import torch
@@ -48,8 +49,15 @@ class AppendTheta(nn.Module):
         self, features: Float[Tensor, "N F"], theta: Theta | Thetas
     ) -> Float[Tensor, "N features"]:
         """Return features (N, F + width) of features (N, F) and θ (N, P) or (N, K, P)."""
-        flat = theta.flatten(1)
-        if flat.shape[1] != len(self.identity) or len(flat) != len(features):
+        require_tensor(features, "AppendTheta", "features")
+        require_tensor(theta, "AppendTheta", "theta")
+        if features.ndim != 2 or not features.is_floating_point():
+            raise InputError(
+                f"AppendTheta was given features of shape {tuple(features.shape)} and "
+                f"{features.dtype}; give floats (N, F), as nn.Flatten() makes them"
+            )
+        flat = theta.flatten(1) if theta.ndim in (2, 3) else theta
+        if flat.shape != (len(features), len(self.identity)):
             raise InputError(
                 f"theta of shape {tuple(theta.shape)} was given to append to features of shape "
                 f"{tuple(features.shape)}; give a theta of {len(self.identity)} entries for each"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .._types import Image, InputError, Theta, Warped
-from ..grid import Compose, Transformation
+from ..grid import AffineExponential, Compose, Transformation
+from ..protection.reach import Reach
 from ..transformer import SpatialTransformer
 from .parallel import require_transformers
 
@@ -21,10 +22,14 @@ class Series(nn.Module):
     The first sees the image, the second what the first made of it, and so on. Where all have one
     family that is closed under composition (`Affine`, `Projective`, …), the result is a θ of that
     family; otherwise it is one of `Compose`, all θ joined. The last transformer's sampler and size
-    make the output.
+    make the output; without a size it has the image's.
+
+    Composed maps stay within the reach of the transformer that made them, and each single step
+    within its bounds. What observes a transformer in training, such as a `monitor`, sees the θ that
+    it predicts for the image it is applied to first.
 
     Args:
-        *transformers: two or more, or one.
+        *transformers: one or more.
 
     Raises:
         InputError: for none, for what is no `SpatialTransformer`, for different numbers of
@@ -50,11 +55,21 @@ class Series(nn.Module):
 
     """
 
+    steps: int = 1  # how often the transformers are applied, one after another
+
     def __init__(self, *transformers: SpatialTransformer):
         super().__init__()
         require_transformers(transformers, type(self).__name__)
         self.transformers = nn.ModuleList(transformers)
-        self.families = _families([stn.transformation for stn in transformers])
+        stages = self._stages()
+        self.families = _families([stn.transformation for stn in stages])
+        self._reaches = nn.ModuleDict(
+            {
+                str(number): Reach(family, stn.reach.reach.value)
+                for number, (stn, family) in enumerate(zip(stages, self.families, strict=True))
+                if stn.reach is not None and family is not stn.transformation
+            }
+        )
 
     def forward(
         self, image: Image, *, return_theta: bool = False
@@ -69,13 +84,13 @@ class Series(nn.Module):
         for stn in dict.fromkeys(stages):
             stn._begin(image)
         for number, stn in enumerate(stages):
-            theta = stn._predicted(seen)
+            theta = stn._theta(seen) if stn in stages[:number] else stn._predicted(seen)
             if theta.ndim != 2:
                 raise InputError(
                     f"{type(self).__name__} was given a localisation network that predicts "
                     f"{theta.shape[1]} θ for every image; give one that predicts one"
                 )
-            thetas.append(self._composed(thetas[-1], theta) if thetas else theta)
+            thetas.append(self._composed(thetas[-1], theta, number) if thetas else theta)
             seen = stn._read(image, thetas[-1], self.families[number])
         return (seen, thetas) if return_theta else seen
 
@@ -89,18 +104,24 @@ class Series(nn.Module):
             **changes: options of the function `warp`.
 
         """
+        count = len(self.families)
+        if step not in range(-count, count):
+            raise InputError(
+                f"step={step!r} of {count} was asked for; give a number from 0 to {count - 1}"
+            )
         return self._stages()[step]._warp(other, theta, self.families[step], **changes)
 
     def _stages(self) -> Sequence[SpatialTransformer]:
-        return list(self.transformers)  # pyright: ignore[reportReturnType]
+        return [*self.transformers] * self.steps  # pyright: ignore[reportReturnType]
 
-    def _composed(self, outer: Tensor, inner: Tensor) -> Tensor:
-        """Return θ of T_outer ∘ T_inner."""
-        if isinstance(self.families[-1], Compose):
-            return torch.cat((outer, inner), 1)
-        theta = self.families[-1].compose(outer, inner)
-        reach = self._stages()[0].reach
-        return theta if reach is None else reach(theta, self.families[-1])
+    def _composed(self, outer: Tensor, inner: Tensor, number: int) -> Tensor:
+        """Return θ of T_outer ∘ T_inner behind a stage, within its reach."""
+        family, reach = self.families[number], self._stages()[number].reach
+        joined = isinstance(family, Compose)
+        theta = torch.cat((outer, inner), 1) if joined else family.compose(outer, inner)
+        if str(number) in self._reaches:
+            reach = self._reaches[str(number)]
+        return theta if reach is None else reach(theta, family)
 
 
 class Recurrent(Series):
@@ -137,16 +158,12 @@ class Recurrent(Series):
     def __init__(self, transformer: SpatialTransformer, steps: int):
         if type(steps) is not int or steps < 1:
             raise InputError(f"steps={steps!r} was given to Recurrent; give 1 or more")
+        self.steps = steps  # which the series asks for its stages
         super().__init__(transformer)
-        self.steps = steps
-        self.families = _families([transformer.transformation] * steps)
 
     def extra_repr(self) -> str:
         """Show the number of steps."""
         return f"steps={self.steps}"
-
-    def _stages(self) -> Sequence[SpatialTransformer]:
-        return [*super()._stages()] * self.steps
 
 
 def _families(parts: list[Transformation]) -> list[Transformation]:
@@ -164,7 +181,9 @@ def _alike(one: Transformation, other: Transformation) -> bool:
 
 @torch.no_grad()
 def _is_closed(family: Transformation) -> bool:
-    """Say whether a family composes two of its maps to a third."""
+    """Say whether a family composes any two of its maps to a third."""
+    if isinstance(family, AffineExponential):
+        return False  # two turns may make one without a logarithm
     theta = family.identity()[None]
     steps = 0.1 * torch.linspace(-1, 1.3, theta.shape[1], device=theta.device).to(theta)
     try:

@@ -3,7 +3,9 @@
 At first the layer predicts that θ for every image.
 """
 
+from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +15,7 @@ from torch import Tensor, nn
 from .._context import at_least_float32, without_autocast
 from .._types import InputError, Theta, Thetas, require_tensor
 from ..grid import Transformation
+from ..grid.numerics.constants import Constants
 from .multiplied import checked
 
 
@@ -22,6 +25,10 @@ class RegressionHead(nn.Module):
     Its weights begin at zero and its bias at the identity, so that the transformer begins by
     passing its input through. Do not set the layer before it to zero as well: two such layers in a
     row never learn. θ is float32 or better, also under autocast and after `.to(torch.bfloat16)`.
+
+    A state holds the start and the multiplier that it was trained with. A head with another
+    multiplier takes it all the same, takes over its start, and predicts the same θ. A state without
+    them is one of multiplier 1.
 
     Args:
         in_features: width of the features.
@@ -71,15 +78,26 @@ class RegressionHead(nn.Module):
         require_counts(in_features=in_features)
         if not 0 <= perturbation < inf:
             raise InputError(f"perturbation {perturbation!r} was given; give a number from 0 on")
-        self.start = _start(transformation, start)  # plain attribute: no state, never on meta
+        first = _start(transformation, start)
         self.perturbation = perturbation
         self._multiplier = checked(lr_multiplier)
         # numbers, since compilers would look at the tensor in every call
-        self._maps = tuple(self.start.shape) if self.start.ndim == 2 else None
-        width = self.start.numel()
+        self._maps = tuple(first.shape) if first.ndim == 2 else None
+        width = first.numel()
         self.weight = nn.Parameter(torch.empty(width, in_features, device=device, dtype=dtype))
         self.bias = nn.Parameter(torch.empty(width, device=device, dtype=dtype))
+        self._constants = Constants(start=first).to(self.weight.device)
         self.reset_parameters()
+
+    @property
+    def lr_multiplier(self) -> float:
+        """What weights and bias are of the parameters, the bias less the start."""
+        return self._multiplier.value
+
+    @property
+    def start(self) -> Tensor:
+        """The θ (P,) or (K, P) predicted at first."""
+        return self._constants["start"]
 
     def reset_parameters(self) -> None:
         """Return to the start."""
@@ -104,12 +122,40 @@ class RegressionHead(nn.Module):
             start = self.start.flatten().to(bias)
             return start + m * F.linear(wide, weight, bias - start)
 
-    def convert(self, name: str, values: Tensor, ratio: float) -> Tensor:
-        """Return parameters of a head whose multiplier is `ratio` times this one's, as its own."""
-        if name == "weight":
-            return values * ratio
-        start = self.start.flatten().to(values)
-        return start + (values - start) * ratio
+    def get_extra_state(self) -> Tensor:
+        """Return the multiplier and the start: they say what weights and bias mean."""
+        start = self.start.flatten().double()
+        return torch.cat((start.new_tensor([self._multiplier.value]), start))
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Take over the start; weights and bias were converted to this head's multiplier."""
+        if not state.is_meta:
+            start = state[1:].view_as(self.start).to(self.start.dtype)
+            self._constants = Constants(start=start).to(self.weight.device)
+
+    def _ratio(self, state_dict: Mapping[str, Any], prefix: str) -> float:
+        """Return by how much a state's multiplier is larger than this head's."""
+        said = state_dict.get(f"{prefix}_extra_state")
+        if said is not None and said.is_meta:
+            return 1.0
+        return (1.0 if said is None else said[0].item()) / self._multiplier.value
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        ratio = self._ratio(state_dict, prefix)
+        weight, bias = prefix + "weight", prefix + "bias"
+        said = state_dict.setdefault(f"{prefix}_extra_state", self.get_extra_state())
+        if said.shape != (1 + self.weight.shape[0],):
+            raise InputError(
+                f"a state was loaded of a head that predicts {len(said) - 1} numbers, into one "
+                f"that predicts {self.weight.shape[0]}; make the network that was trained"
+            )
+        if ratio != 1 and weight in state_dict and bias in state_dict:
+            state_dict[weight] = state_dict[weight] * ratio
+            start = said[1:].to(state_dict[bias])
+            state_dict[bias] = start + (state_dict[bias] - start) * ratio
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def extra_repr(self) -> str:
         """Show the widths."""

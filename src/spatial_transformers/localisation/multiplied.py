@@ -53,11 +53,6 @@ class Multiplied(nn.Module):
         """Show the multiplier, too."""
         return f"{super().extra_repr()}, lr_multiplier={self._multiplier.value}"
 
-    def convert(self, name: str, values: Tensor, ratio: float) -> Tensor:
-        """Return v of a layer whose multiplier is `ratio` times this one's, as this one's v."""
-        del name
-        return values * ratio
-
     def _weights(self) -> tuple[Tensor, Tensor | None]:
         m = self._multiplier.value
         if m == 1:

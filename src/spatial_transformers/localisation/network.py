@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._types import Image, Size, Theta, Thetas
 from ..grid import Transformation
@@ -15,8 +14,8 @@ from .resize import fitted, fixed_size
 class LocalisationNetwork(nn.Module):
     """Layers on the resized image, then θ: a network sets `body` and `head`.
 
-    A state holds the multiplier that it was trained with. A network with another one takes it all
-    the same, and predicts the same θ. A state without any is one of 1.
+    The state of its head says with which multiplier all of it was trained. A network with another
+    one takes the state all the same, and predicts the same θ.
     """
 
     body: nn.Module
@@ -44,25 +43,14 @@ class LocalisationNetwork(nn.Module):
         dtype = self.head.weight.dtype
         return self.head(self.body(fitted(image, self.input_size, self.in_channels, dtype)))
 
-    def get_extra_state(self) -> Tensor:
-        """Return the multiplier, which says what the weights mean."""
-        device = self.head.weight.device
-        return torch.tensor(self.lr_multiplier, dtype=torch.float64, device=device)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Leave the multiplier: weights were converted to it."""
-
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
-        own = self.get_extra_state()
-        theirs = state_dict.setdefault(f"{prefix}_extra_state", torch.ones_like(own))
-        if not theirs.is_meta and theirs.item() != self.lr_multiplier:
-            ratio = theirs.item() / self.lr_multiplier
-            for name, module in self.named_modules():
-                if isinstance(module, (Multiplied, RegressionHead)):
-                    for key, _ in module.named_parameters(recurse=False):
-                        full = f"{prefix}{name}.{key}"
-                        if full in state_dict:
-                            state_dict[full] = module.convert(key, state_dict[full], ratio)
+        ratio = self.head._ratio(state_dict, f"{prefix}head.")
+        for name, module in self.named_modules() if ratio != 1 else ():
+            if isinstance(module, Multiplied):
+                for key, _ in module.named_parameters(recurse=False):
+                    full = f"{prefix}{name}.{key}"
+                    if full in state_dict:
+                        state_dict[full] = state_dict[full] * ratio
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

@@ -1,6 +1,7 @@
 """Looks at θ now and then in training: says once what is wrong, and starts anew what is lost."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -32,19 +33,27 @@ CURES = {
 }
 
 
-def faults(transformation: Transformation, theta: Tensor, start: Tensor | None) -> list[str]:
+def faults(
+    transformation: Transformation, theta: Tensor, starts: Sequence[Tensor] = ()
+) -> list[str]:
     """Return which of `CURES` hold of θ (N, P): most serious first, none if all is well.
 
-    `start` (P,) is the θ that a localisation network predicts at first; scale and movement are
-    relative to it. Without it, to the identity. Of θ (N, K, P) each of the K maps is looked at, and
-    has a start of its own where there are (K, P).
+    Scale and movement are relative to the `starts` (P,), the θ predicted at first. Of θ (N, K, P)
+    each of the K maps is looked at; they have a start each, or one for all. Where there is another
+    number of starts, the identity stands for them.
     """
-    if theta.ndim == 3:
-        starts = [start] * theta.shape[1] if start is None or start.ndim == 1 else [*start]
-        pairs = zip(theta.unbind(1), starts, strict=True)
-        of_any = {fault for pair in pairs for fault in faults(transformation, *pair)}
-        return [fault for fault in CURES if fault in of_any]
-    first = (transformation.identity() if start is None else start).to(theta)[None]
+    maps = theta[:, None] if theta.ndim == 2 else theta
+    known = [start for start in starts if start.shape == maps.shape[2:]]
+    if len(known) not in (1, maps.shape[1]):
+        known = [transformation.identity()]
+    firsts = known * (maps.shape[1] // len(known))
+    pairs = zip(maps.unbind(1), firsts, strict=True)
+    of_any = {fault for pair in pairs for fault in _faults(transformation, *pair)}
+    return [fault for fault in CURES if fault in of_any]
+
+
+def _faults(transformation: Transformation, theta: Tensor, start: Tensor) -> list[str]:
+    first = start.to(theta)[None]
     if not theta.isfinite().all():
         return ["not finite"]
     found = []
@@ -79,7 +88,7 @@ class Watch:
         theta, self.last = self.last, None
         if theta is None:
             return
-        found = faults(transformation, theta, start_of(localisation))
+        found = faults(transformation, theta, starts_of(localisation))
         alike = {"constant", "still"} & {*found}
         self.looks_alike = self.looks_alike + 1 if alike else 0
         if self.looks_alike < PATIENCE:
@@ -101,15 +110,15 @@ def _shared() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def start_of(localisation: nn.Module) -> Tensor | None:
-    """Return the θ (P,) or (K, P) that a localisation network begins with, if it says so."""
+def starts_of(localisation: nn.Module) -> list[Tensor]:
+    """Return every θ (P,) that a localisation network begins with, in its heads' order."""
     heads = [m for m in localisation.modules() if isinstance(m, RegressionHead)]
-    return heads[-1].start if heads else None
+    return [start for head in heads for start in head.start.view(-1, head.start.shape[-1])]
 
 
 def _start_anew(localisation: nn.Module) -> bool:
     """Draw a localisation network's weights anew; say whether it could be done."""
-    if start_of(localisation) is None:
+    if not starts_of(localisation):
         return False  # its last layer would predict anything
     for module in localisation.modules():
         reset = getattr(module, "reset_parameters", None)

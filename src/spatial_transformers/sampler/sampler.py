@@ -21,7 +21,7 @@ from ..grid import Transformation
 from . import dispatch
 from .backends import BACKENDS
 from .fill import Fill, as_fill, check_fill
-from .kernels import Kernel
+from .kernels import Kernel, Numbers
 from .options import Options, remembered
 from .padding import Padding
 from .slopes import with_slopes
@@ -312,7 +312,7 @@ def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | Non
     spec, backend = _resolve(options, image, target, surrounding)
     if surrounding == "export":
         image = _kept_apart(image, target)
-    phi = spec.kernel.check_phi(max(image.shape[0], target.batch), spec.ndim)
+    phi = _phi(spec, image, target)
     with without_autocast(image.device):
         if options.gradient == "exact" or surrounding == "export" or not image.is_floating_point():
             values = backend.run(spec, image, target, fill, phi)
@@ -327,9 +327,20 @@ def _run(options: Options, image: Tensor, target: Target, fill_value: Fill | Non
 
 def _kept_apart(image: Tensor, target: Target) -> Tensor:
     """Give each of many maps an image to itself where a trace would keep that there is one only."""
-    if is_traced() and image.shape[0] == 1 and target.batch != 1:
-        return image.expand(target.batch, *image.shape[1:])
-    return image
+    if not is_traced() or image.shape[0] != 1 or target.batch == 1:
+        return image
+    if target.per_image is not None and target.batch == target.per_image:
+        return image.repeat_interleave(target.per_image, 0)
+    return image.expand(target.batch, *image.shape[1:])
+
+
+def _phi(spec: dispatch.Spec, image: Tensor, target: Target) -> Numbers:
+    """Return Φ for every map: of several maps of an image, all have the image's."""
+    per_image = target.per_image or 1
+    phi = spec.kernel.check_phi(max(image.shape[0], target.batch // per_image), spec.ndim)
+    if per_image == 1 or not isinstance(phi, Tensor) or phi.ndim == 1 or phi.shape[0] == 1:
+        return phi
+    return phi.repeat_interleave(per_image, 0)
 
 
 def _facts(image: Tensor, surrounding: Context) -> tuple[Any, ...]:

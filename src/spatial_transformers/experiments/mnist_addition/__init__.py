@@ -75,7 +75,8 @@ def _splits(recipe: AdditionRecipe, folder: Path | None) -> Splits:
     if recipe.digits == "mnist":
         if folder is None:
             raise InputError(
-                "mnist-addition needs --data, the folder of MNIST's four idx files, or --quick"
+                "mnist-addition needs --data, the folder of MNIST's four idx files; with "
+                "--digits scikit-learn it adds digits that ship"
             )
         return load(folder)
     parts = rotated_digits.load(folder)

@@ -19,7 +19,7 @@ from .setups import EPOCHS, QUICK, SETUPS, VARIANTS, Setup
 from .verdict import summary, table
 
 SEEDS = 5
-_QUICK_IMAGES, _QUICK_EPOCHS, _QUICK_TEST = 4_000, 2, 1_000
+_QUICK_IMAGES, _QUICK_EPOCHS, _QUICK_TEST = 6_000, 4, 1_000
 Run = tuple[str, str, int]
 
 

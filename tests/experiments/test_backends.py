@@ -11,8 +11,9 @@ from spatial_transformers import (
     SpatialTransformer,
     ThinPlateSpline,
 )
+from spatial_transformers.experiments.data.digits import shipped
 from spatial_transformers.experiments.data.draws import Draws
-from spatial_transformers.experiments.rotated_digits import DISTORTIONS, SIZE, load
+from spatial_transformers.experiments.rotated_digits import DISTORTIONS, SIZE
 from spatial_transformers.sampler.backends import BACKENDS
 from spatial_transformers.sampler.backends.fused import Fused
 
@@ -38,7 +39,7 @@ def losses(make, backend, dtype):
     transformer = SpatialTransformer(localisation, transformation, Sampler(backend=backend))
     classify = torch.nn.Linear(size[0] * size[1], 10)
     model = torch.nn.Sequential(transformer, torch.nn.Flatten(), classify).to(dtype)
-    data, distort = load(None).train, DISTORTIONS["R"]
+    data, distort = shipped(None, "a test").train, DISTORTIONS["R"]
     optimiser, found = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), []
     for step in range(STEPS):
         sample = torch.arange(BATCH) + step * BATCH % 1024

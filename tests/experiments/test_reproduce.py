@@ -10,7 +10,8 @@ from PIL import Image
 
 from spatial_transformers import InputError
 from spatial_transformers.commands import main
-from spatial_transformers.experiments import distorted_mnist, registry, reproduce
+from spatial_transformers.experiments import registry, reproduce
+from spatial_transformers.experiments.data import digits
 
 from .mnist import write_mnist
 
@@ -169,4 +170,4 @@ def test_results_of_another_recipe(results, data, monkeypatch, capsys):
 
 def test_only_the_real_mnist_is_compared(data):
     with pytest.raises(InputError, match=r"train-images.* where MNIST's has 6bbc9ace"):
-        distorted_mnist.verify(data)
+        digits.verify(data)

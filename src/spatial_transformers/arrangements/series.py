@@ -71,6 +71,11 @@ class Series(nn.Module):
             }
         )
 
+    @property
+    def transformation(self) -> Transformation:
+        """What the last θ means, that of V."""
+        return self.families[-1]
+
     def forward(
         self, image: Image, *, return_theta: bool = False
     ) -> Warped | tuple[Warped, list[Theta]]:

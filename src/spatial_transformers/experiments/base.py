@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spatial_transformers import SpatialTransformer
+from spatial_transformers import Recurrent, SpatialTransformer
 
 from .data.samples import Data
 from .recipe import Recipe
@@ -17,7 +17,7 @@ from .task import Metric, Task
 class Network(nn.Module):
     """A network of an experiment: what it returns, and the transformer whose work is shown."""
 
-    transformer: SpatialTransformer | None
+    transformer: SpatialTransformer | Recurrent | None
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the output, which a task scores, and the transformer's θ (N, P); None without."""

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from torch import Tensor
 
 from .base import Cell, Experiment
+from .data.digits import Splits
 from .data.distortion import Distortion
 from .data.draws import Draws
 from .data.samples import Data, InMemory
@@ -36,14 +37,6 @@ class DistortedRecipe(ClassifierRecipe):
     model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
 
 
-class Splits(NamedTuple):
-    """Images (N, 1, H, W) in uint8 with their labels (N,)."""
-
-    train: InMemory
-    validation: InMemory
-    test: InMemory
-
-
 @dataclass(frozen=True)
 class Size:
     """How large the networks for one canvas are.
@@ -60,27 +53,30 @@ class Size:
 
 def distorted(
     recipe: DistortedRecipe,
-    load: Callable[[Path | None], Splits],
+    load: Callable[[Any, Path | None], Splits],
     distortions: Mapping[str, Distortion],
     sizes: Mapping[str, Mapping[int, Size]],
     *,
     classes: int,
     repeats: int = 1,
-    paper: Mapping[str, Mapping[str, float]] | None = None,
+    paper: Mapping[str, Mapping[str, float | None]] | None = None,
+    quick: Callable[[Any], Recipe] | None = None,
     threads: int | None = None,
     verify: Callable[[Path], None] | None = None,
 ) -> Experiment:
     """Return an experiment.
 
     Args:
-        recipe: see `Experiment`, as `threads` and `verify`.
-        load: reads the images from a folder, or without one from what ships with a package.
+        recipe: see `Experiment`, as `quick`, `threads` and `verify`.
+        load: reads a recipe's images from a folder, or without one from what ships.
         distortions: of the images, by the names that the recipe allows.
         sizes: of the networks, by their kind (`cnn`, `fcn`) and the canvas.
         classes: how many there are.
         repeats: fixed distortions scored per test image.
         paper: the paper's test errors in percent, by row (model and transformation, as
-            `st-cnn/affine` or `cnn`) and column (distortion), in the order to reproduce them.
+            `st-cnn/affine` or `cnn`) and column (distortion), in the order to reproduce them; None
+            where it gives no number.
+        quick: see above.
         threads: see above.
         verify: see above.
 
@@ -92,7 +88,7 @@ def distorted(
         def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
             return distortion(inputs.float() / 255, draws, samples.inputs, recipe.jitter * strength)
 
-        return Data(*load(folder), prepare=prepare, place=distortion.place, repeats=repeats)
+        return Data(*load(recipe, folder), prepare=prepare, place=distortion.place, repeats=repeats)
 
     def network(recipe: DistortedRecipe) -> Classifier:
         canvas = distortions[recipe.distortion].size
@@ -116,18 +112,21 @@ def distorted(
         task=lambda recipe: Classification(classes, recipe.label_smoothing),
         shape=shape,
         cells=lambda recipe: list(_cells(recipe, paper or {})),
+        quick=quick,
         threads=threads,
         verify=verify,
     )
 
 
-def _cells(recipe: DistortedRecipe, paper: Mapping[str, Mapping[str, float]]) -> Iterable[Cell]:
+def _cells(
+    recipe: DistortedRecipe, paper: Mapping[str, Mapping[str, float | None]]
+) -> Iterable[Cell]:
     for row, errors in paper.items():
         for distortion, error in errors.items():
             yield cell_of(replace(recipe, distortion=distortion), distortion, row, error)
 
 
-def cell_of(recipe: ClassifierRecipe, column: str, row: str, error: float) -> Cell:
+def cell_of(recipe: ClassifierRecipe, column: str, row: str, error: float | None) -> Cell:
     """Return a cell of the paper's table, whose row says model and transformation."""
     model, _, transformation = row.partition("/")
     named = {"transformation": transformation} if transformation else {}

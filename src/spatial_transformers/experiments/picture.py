@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from spatial_transformers import InputError, SpatialTransformer
+from spatial_transformers import InputError, Recurrent, SpatialTransformer
 
 from .._drawing import few_colours, figure_of, pixels
 from .._files import whole
@@ -78,7 +78,7 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
         )
 
 
-def _transformer(network: Network) -> SpatialTransformer:
+def _transformer(network: Network) -> SpatialTransformer | Recurrent:
     if network.transformer is None:
         raise InputError(
             "this model has no spatial transformer to show; give a run of an st- model"
@@ -92,7 +92,10 @@ def _check_suffix(path: Path, suffix: str) -> None:
 
 
 def _figure(
-    transformer: SpatialTransformer, images: Tensor, theta: Tensor, titles: Sequence[str]
+    transformer: SpatialTransformer | Recurrent,
+    images: Tensor,
+    theta: Tensor,
+    titles: Sequence[str],
 ) -> Figure:
     with torch.no_grad():
         outputs = transformer.warp(images, theta)

@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
 from ... import InputError
+from ...experiments.data.digits import shipped
 from ...experiments.data.distortion import IMAGE
 from ...experiments.data.draws import Draws
 from ...experiments.data.idx import read_images_and_labels
 from ...experiments.distorted_mnist.distortions import DISTORTIONS
-from ...experiments.rotated_digits import load
 
 TRAIN, TEST = 10_000, 5_000
 _LARGEST = 1 << 28  # bytes of one file
@@ -43,12 +42,11 @@ def digits(data: Path, count: int, test: int) -> Images:
 
 def embedded(count: int, test: int) -> Images:
     """Return scikit-learn's digits under RTS, each several times: 1,197 to train, 450 to test."""
-    splits = load(None)
+    splits = shipped(None, "the benchmark", IMAGE)
     parts = []
     for part, wanted in ((splits.train, count), (splits.test, test)):
-        large = F.interpolate(part.inputs.float(), size=IMAGE, mode="bilinear").byte()
-        numbers = torch.arange(wanted) % len(large)
-        parts += [large[numbers], part.targets[numbers]]
+        some = part[torch.arange(wanted) % len(part)]
+        parts += [some.inputs, some.targets]
     return _distorted(*parts)
 
 

@@ -148,6 +148,21 @@ def rotation(degrees: Tensor) -> Tensor:
     return torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2)
 
 
+def homography(corners: Tensor, images: Tensor) -> Tensor:
+    """Return the θ (N, 8) of the projective map that sends four points to four images."""
+    x, y = corners.unbind(-1)  # (N, 4)
+    u, v = images.expand_as(corners).unbind(-1)
+    one, zero = torch.ones_like(x), torch.zeros_like(x)
+    rows = torch.cat(
+        (
+            torch.stack((x, y, one, zero, zero, zero, -u * x, -u * y), -1),
+            torch.stack((zero, zero, zero, x, y, one, -v * x, -v * y), -1),
+        ),
+        1,
+    )
+    return torch.linalg.solve(rows, torch.cat((u, v), 1))
+
+
 @cache
 def _pulls(points: int, size: torch.Size, device: torch.device) -> Tensor:
     """Return how far each pixel moves when one of P points moves by one: (P, H · W)."""

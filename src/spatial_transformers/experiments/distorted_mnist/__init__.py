@@ -1,13 +1,9 @@
 """Distorted MNIST (section 4.1, Table 1): the paper's distortions of the real MNIST."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from spatial_transformers import InputError
-
-from ..data.idx import check_content, read_images_and_labels
-from ..data.samples import InMemory
-from ..distorted import DistortedRecipe, Size, Splits, distorted
+from ..data import digits
+from ..distorted import DistortedRecipe, Size, distorted
 from ..recipe import fact
 from .distortions import DISTORTIONS
 
@@ -18,32 +14,6 @@ SIZES = {
     "cnn": {28: Size(208_586, 28), 42: Size(222_026, 28), 60: Size(270_026, 40)},
     "fcn": {28: Size(269_322, 28), 42: Size(520_202, 28), 60: Size(990_218, 28)},
 }
-
-#: MD5 digests of what the four files hold, unzipped.
-CONTENT = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
-
-
-def load(folder: Path | None) -> Splits:
-    """Return MNIST from its idx files: 50,000 train, 10,000 validate, 10,000 test."""
-    if folder is None:
-        raise InputError("distorted-mnist needs --data, the folder of MNIST's four idx files")
-    train = InMemory(*read_images_and_labels(folder, "train"))
-    held_out = min(10_000, len(train) // 6)
-    return Splits(
-        train=train[: len(train) - held_out],
-        validation=train[len(train) - held_out :],
-        test=InMemory(*read_images_and_labels(folder, "t10k")),
-    )
-
-
-def verify(folder: Path) -> None:
-    """Refuse any data but the real MNIST, on which the paper's errors were measured."""
-    check_content(folder, CONTENT)
 
 
 def _row(*errors: float) -> dict[str, float]:
@@ -83,10 +53,10 @@ EXPERIMENT = distorted(
         hold_out=False,
         precision="bf16-mixed",
     ),
-    load,
+    lambda recipe, folder: digits.load("mnist", folder, recipe.experiment),
     DISTORTIONS,
     SIZES,
     classes=10,
     paper=PAPER,
-    verify=verify,
+    verify=digits.verify,
 )

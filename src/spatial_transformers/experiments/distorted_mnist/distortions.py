@@ -11,7 +11,15 @@ from torch import Tensor
 
 from spatial_transformers import Affine, Projective
 
-from ..data.distortion import IMAGE, Distortion, lattice_spline, normalised, rotated, rotation
+from ..data.distortion import (
+    IMAGE,
+    Distortion,
+    homography,
+    lattice_spline,
+    normalised,
+    rotated,
+    rotation,
+)
 from ..data.draws import Draws
 from ..data.samples import Placed
 
@@ -52,7 +60,7 @@ def projected(draws: Draws) -> Placed:
         left = left[~convex]
         if not len(left):
             break
-    return Projective(), _homography(corners, square)
+    return Projective(), homography(corners, square)
 
 
 def elastic(draws: Draws) -> Placed:
@@ -97,18 +105,3 @@ def _turns(corners: Tensor) -> Tensor:
     edge = corners.roll(-1, 1) - corners
     following = edge.roll(-1, 1)
     return edge[..., 0] * following[..., 1] - edge[..., 1] * following[..., 0]
-
-
-def _homography(corners: Tensor, images: Tensor) -> Tensor:
-    """Return the θ (N, 8) of the projective map that sends four points to four images."""
-    x, y = corners.unbind(-1)  # (N, 4)
-    u, v = images.expand_as(corners).unbind(-1)
-    one, zero = torch.ones_like(x), torch.zeros_like(x)
-    rows = torch.cat(
-        (
-            torch.stack((x, y, one, zero, zero, zero, -u * x, -u * y), -1),
-            torch.stack((zero, zero, zero, x, y, one, -v * x, -v * y), -1),
-        ),
-        1,
-    )
-    return torch.linalg.solve(rows, torch.cat((u, v), 1))

@@ -8,25 +8,20 @@ digit, and the classifier gets four channels. Nobody says which digit is whose.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch.nn.functional as F
 from torch import Tensor
 
-from spatial_transformers import InputError
-
-from .. import rotated_digits
 from ..base import Experiment
-from ..data.distortion import IMAGE
+from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
-from ..data.samples import Data, InMemory
-from ..distorted import ClassifierRecipe, Splits, cell_of
-from ..distorted_mnist import DISTORTIONS, load, verify
+from ..data.samples import Data
+from ..distorted import ClassifierRecipe, cell_of
+from ..distorted_mnist import DISTORTIONS
 from ..networks import Classifier, build
 from ..recipe import fact
 from ..task import Classification
 from .pairs import PARTS, Apart, Pairs
 
 MODELS = ("fcn", "cnn", "st-fcn", "2x-st-fcn")
-DIGITS = ("mnist", "scikit-learn")
 CLASSES = 19  # sums of 0 to 18
 RTS = DISTORTIONS["RTS"]
 TIMES = 4  # pairs in which every digit is first, in training
@@ -55,7 +50,7 @@ class AdditionRecipe(ClassifierRecipe):
 
 
 def _data(recipe: AdditionRecipe, folder: Path | None) -> Data:
-    train, validation, test = _splits(recipe, folder)
+    train, validation, test = load(recipe.digits, folder, recipe.experiment)
     distortion = Apart(RTS)
 
     def prepare(inputs: Tensor, draws: Draws, samples: Pairs, strength: float) -> Tensor:
@@ -69,24 +64,6 @@ def _data(recipe: AdditionRecipe, folder: Path | None) -> Data:
         prepare=prepare,
         place=distortion.place,
     )
-
-
-def _splits(recipe: AdditionRecipe, folder: Path | None) -> Splits:
-    if recipe.digits == "mnist":
-        if folder is None:
-            raise InputError(
-                "mnist-addition needs --data, the folder of MNIST's four idx files; with "
-                "--digits scikit-learn it adds digits that ship"
-            )
-        return load(folder)
-    parts = rotated_digits.load(folder)
-    return Splits(*(InMemory(_enlarged(part.inputs), part.targets) for part in parts))
-
-
-def _enlarged(images: Tensor) -> Tensor:
-    """Return uint8 images at MNIST's size, in which they lie as digits do there."""
-    larger = F.interpolate(images.float(), size=IMAGE, mode="bilinear", align_corners=False)
-    return larger.round().byte()
 
 
 def _network(recipe: AdditionRecipe) -> Classifier:

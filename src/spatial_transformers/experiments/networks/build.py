@@ -5,6 +5,7 @@ most, the localisation network included, and each takes the largest width that k
 with a spatial transformer pays for it with a narrower classifier.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from spatial_transformers import (
     LocalisationCNN,
     LocalisationFCN,
+    Recurrent,
     Sampler,
     SpatialTransformer,
     make_transformation,
@@ -27,7 +29,9 @@ from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
-_TWO = "2x-"  # in front of a model with two transformers side by side
+#: In front of a model with several transformers side by side (`2x-st-fcn`), or with one that is
+#: applied several times (`4-step-st-cnn`).
+_HOW_OFTEN = re.compile(r"^(?:(?P<maps>\d+)x-|(?P<steps>\d+)-step-)?st-")
 _POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
 _START = 0.7  # share of the image, along each axis in the middle, that it reads at first
 _HIDDEN = 64  # width of a localisation network's hidden layers
@@ -36,18 +40,24 @@ _UNGUARDED: Any = {"reach": None, "theta_clip": None, "watch": False}
 
 
 class Classifier(Network):
-    """A classifier, behind a spatial transformer if there is one."""
+    """A classifier, behind a spatial transformer if there is one, or behind a recurrent one."""
 
-    def __init__(self, classifier: nn.Sequential, transformer: SpatialTransformer | None = None):
+    def __init__(
+        self, classifier: nn.Sequential, transformer: SpatialTransformer | Recurrent | None = None
+    ):
         super().__init__()
         self.transformer = transformer
         self.classifier = classifier
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return logits (N, classes), and θ (N, P) if there is a transformer, (N, 2, P) of two."""
+        """Return logits (N, classes), and θ (N, P) if there is a transformer, (N, 2, P) of two.
+
+        Of a recurrent one it is the θ after its last step.
+        """
         theta = None
         if self.transformer is not None:
             image, theta = self.transformer(image, return_theta=True)
+            theta = theta[-1] if isinstance(theta, list) else theta
             if theta.ndim == 3:  # the outputs' channels, one transformer's behind the other's
                 image = image.flatten(1, 2)
         return self.classifier(image), theta
@@ -77,7 +87,9 @@ def build(
     points along each axis, and the classifier behind it averages 2 × 2 of these (section 3.4:
     sampling fewer points than there are pixels causes aliasing). It starts on the middle of the
     image, from which it learns better than from the whole. Two transformers (`2x-st-fcn`) have a
-    localisation network each, and the classifier sees the channels of both outputs.
+    localisation network each, and the classifier sees the channels of both outputs. One that is
+    applied several times (`4-step-st-cnn`) has one, and starts on the whole image, since its starts
+    would multiply.
 
     Localisation networks are the paper's, convolutional for `st-cnn` and fully connected for
     `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and
@@ -88,7 +100,7 @@ def build(
         transformer = _transformer(model, transformation, size, view, channels)
         seen = size if transformer is None else view
         left = budget - (0 if transformer is None else count_parameters(transformer))
-        given = channels * _maps(model)
+        given = channels * _often(model, "maps")
         width = _widest(lambda w: count_parameters(family(seen, w, classes, given)) <= left)
     classifier: nn.Sequential = family(seen, width, classes, given)
     transformer = _transformer(model, transformation, size, view, channels)
@@ -106,12 +118,13 @@ def has_transformer(model: str) -> bool:
 
 def plain(model: str) -> str:
     """Return a model, or a table's row, without its transformer: `cnn` of `st-cnn`."""
-    return model.removeprefix(_TWO).removeprefix("st-")
+    return _HOW_OFTEN.sub("", model)
 
 
-def _maps(model: str) -> int:
-    """Return how many transformers a model has side by side."""
-    return 2 if model.startswith(_TWO) else 1
+def _often(model: str, what: str) -> int:
+    """Return the number in front of a model: of `maps` side by side, or of `steps`."""
+    found = _HOW_OFTEN.match(model)
+    return int((found and found[what]) or 1)
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -121,25 +134,26 @@ def count_parameters(module: nn.Module) -> int:
 
 def _transformer(
     model: str, transformation: str, size: int, view: int, channels: int
-) -> SpatialTransformer | None:
+) -> SpatialTransformer | Recurrent | None:
     if not has_transformer(model):
         return None
-    family = make_transformation(transformation)
+    family, steps = make_transformation(transformation), _often(model, "steps")
     common: Any = {
         "in_channels": channels,
         "input_size": max(size // 2, 16),
         "norm": "batch",
-        "start": _started(transformation),
+        "start": _started(transformation) if steps == 1 else None,
         "lr_multiplier": 1.0,
     }
     localisation = [
         LocalisationCNN.paper(family, hidden=_HIDDEN, **common)
         if plain(model) == "cnn"
         else LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
-        for _ in range(_maps(model))
+        for _ in range(_often(model, "maps"))
     ]
     localisation = _SideBySide(localisation) if len(localisation) > 1 else localisation[0]
-    return SpatialTransformer(localisation, family, Sampler(), size=_POINTS * view, **_UNGUARDED)
+    stn = SpatialTransformer(localisation, family, Sampler(), size=_POINTS * view, **_UNGUARDED)
+    return stn if steps == 1 else Recurrent(stn, steps)
 
 
 @cache

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 from torch.testing import assert_close
 
@@ -18,6 +19,7 @@ from spatial_transformers import (
     outside_penalty,
     overlap_penalty,
     scale_penalty,
+    triplet_hinge,
 )
 
 PENALTIES = (outside_penalty, scale_penalty, bending_penalty, folding_penalty)
@@ -122,3 +124,35 @@ def test_refusals():
         scale_penalty(Affine(), Affine().identity()[None], lowest=2, highest=1)
     with pytest.raises(InputError, match="1 theta were given"):
         overlap_penalty(Affine(), [Affine().identity()[None]])
+
+
+@pytest.mark.parametrize("margin", [0.0, 1.0, 40.0])
+def test_triplet_hinge_is_the_paper_s_sum(margin):
+    """Oracle: SciPy's distances, one triplet after the other."""
+    crops, patches = torch.randn(2, 5, 7, dtype=torch.float64)
+    found = triplet_hinge(crops, patches, margin=margin)
+    apart = cdist(crops, crops, "sqeuclidean")
+    own = cdist(crops, patches, "sqeuclidean").diagonal()
+    for n in range(5):
+        for m in range(5):
+            due = 0 if n == m else max(0, apart[n, m] - own[n] + margin)
+            assert found[n, m].item() == pytest.approx(due)
+
+
+def test_triplet_hinge_leads_to_what_is_alike():
+    """Crops move to each other and away from their patches; those that hold stay."""
+    crops = torch.tensor([[0.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    patches = torch.tensor([[0.0, 0.1], [1.0, 99.0]])
+    (slope,) = torch.autograd.grad(triplet_hinge(crops, patches).sum(), crops)
+    assert_close(slope, torch.tensor([[-2.0, 0.2], [2.0, 0.0]]))
+    assert triplet_hinge(crops[:1], patches[:1]).tolist() == [[0.0]]
+
+
+def test_triplet_hinge_refuses():
+    one = torch.rand(3, 4)
+    with pytest.raises(InputError, match=r"shape \(3, 4\) and patches of shape \(3, 5\)"):
+        triplet_hinge(one, torch.rand(3, 5))
+    with pytest.raises(InputError, match="margin=-1"):
+        triplet_hinge(one, one, margin=-1)
+    with pytest.raises(InputError, match="as patches was given a list"):
+        triplet_hinge(one, [one])

@@ -46,6 +46,7 @@ from .losses import folding_penalty as folding_penalty
 from .losses import outside_penalty as outside_penalty
 from .losses import overlap_penalty as overlap_penalty
 from .losses import scale_penalty as scale_penalty
+from .losses import triplet_hinge as triplet_hinge
 from .sampler import KERNELS as KERNELS
 from .sampler import Kernel as Kernel
 from .sampler import Sampler as Sampler

@@ -8,6 +8,8 @@ a spatial transformer returns it, and give a number per sample:
     loss = task(warped) + 0.1 * outside_penalty(stn.transformation, theta).mean()
 
 A point without an image, behind the camera, has no gradient and never makes a penalty NaN.
+
+`triplet_hinge` is no penalty but a task's loss of its own: it finds what images have in common.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._types import InputError, Theta
+from ._types import InputError, Theta, require_tensor
 from .grid import Transformation
 
 _POINTS = 8  # per axis, that stand for the grid
@@ -141,6 +143,57 @@ def folding_penalty(
     """
     determinant = transformation.jacobian_determinant(theta, _POINTS)
     return _known(least - determinant).clamp(min=0).flatten(1).mean(1)
+
+
+def triplet_hinge(
+    crops: Float[Tensor, "N D"], patches: Float[Tensor, "N D"], *, margin: float = 1.0
+) -> Float[Tensor, "N N"]:
+    """Return what is missing for each crop to be more like the others than like its own image.
+
+    It is the loss of co-localisation: a transformer that crops what all images show, an object that
+    nobody has labelled, makes crops that are alike, and unlike a random patch of the same image.
+    For images n and m the hinge is
+
+        max(0, |e(T_n) - e(T_m)|² - |e(T_n) - e(R_n)|² + α)
+
+    with an encoding e, such as the activations of a trained network, of the crops T and of random
+    patches R. The paper's loss is the sum of all hinges. A hinge that holds has no gradient.
+
+    Args:
+        crops: encodings e(T_n) of what a transformer made of each image.
+        patches: encodings e(R_n) of a random patch of each image, of about the size of the object.
+        margin: α, by how much a crop must be nearer to the others.
+
+    Returns:
+        The hinges of n (rows) and m (columns), 0 for n = m.
+
+    Raises:
+        InputError: for encodings of different shapes, and a margin below 0.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import triplet_hinge
+        >>> crops, patches = torch.tensor([[0.0], [1.0]]), torch.tensor([[3.0], [0.5]])
+        >>> triplet_hinge(crops, patches)  # 1 - 9 + 1 < 0, and 1 - 0.25 + 1
+        tensor([[0.0000, 0.0000],
+                [1.7500, 0.0000]])
+
+    Source: Jaderberg et al., Spatial Transformer Networks, NIPS 2015, appendix A.2.
+
+    """
+    for what, given in (("crops", crops), ("patches", patches)):
+        require_tensor(given, "triplet_hinge", what)
+    if crops.ndim != 2 or crops.shape != patches.shape:
+        raise InputError(
+            f"crops of shape {tuple(crops.shape)} and patches of shape {tuple(patches.shape)} were "
+            "given; give encodings (N, D) of both"
+        )
+    if not 0 <= margin < inf:
+        raise InputError(f"margin={margin!r} was given; give 0 or more")
+    between = (crops[:, None] - crops).square().sum(-1)
+    within = (crops - patches).square().sum(-1, keepdim=True)
+    hinges = (between - within + margin).clamp(min=0)
+    return hinges.masked_fill(torch.eye(len(hinges), dtype=torch.bool, device=hinges.device), 0)
 
 
 def _known(values: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spatial_transformers import InputError
+from spatial_transformers import InputError, triplet_hinge
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,8 @@ class Regression(Task):
 class TripletHinge(Task):
     """Co-localisation (A.2): crops should be alike in all images, and unlike random patches.
 
-    The loss is Σ_n Σ_{m≠n} max(0, ‖e_n − e_m‖² − ‖e_n − e_n^rand‖² + α). Outputs (N, 2, D) are the
-    encodings e of each image's crop and of a random patch of the same image. Nothing is labelled.
+    The loss is the sum of all hinges of `triplet_hinge`. Outputs (N, 2, D) are the encodings of
+    each image's crop and of a random patch of the same image. Nothing is labelled.
 
     Args:
         margin: α.
@@ -210,11 +210,7 @@ class TripletHinge(Task):
         return [""] * len(output)
 
     def _hinges(self, output: Tensor) -> Tensor:
-        crop, patch = output.unbind(1)  # (N, D)
-        between = (crop[:, None] - crop).square().sum(-1)  # (N, N)
-        within = (crop - patch).square().sum(-1)[:, None]
-        hinges = (between - within + self.margin).clamp(min=0)
-        return hinges * (1 - torch.eye(len(hinges), dtype=hinges.dtype, device=hinges.device))
+        return triplet_hinge(*output.unbind(1), margin=self.margin)  # (N, N)
 
 
 def _numbers(values: Tensor) -> str:

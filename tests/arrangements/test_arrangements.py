@@ -340,7 +340,7 @@ def test_compiled_and_exported(name, transformation):
         ),
         (
             lambda: Series(_stn(Attention(), start=tiled_starts(Attention(), 2)))(_image()),
-            "predicts 2 θ for every image",
+            r"predicts theta of shape \(3, 2, 3\)",
         ),
     ],
 )

@@ -92,8 +92,8 @@ class Series(nn.Module):
             theta = stn._theta(seen) if stn in stages[:number] else stn._predicted(seen)
             if theta.ndim != 2:
                 raise InputError(
-                    f"{type(self).__name__} was given a localisation network that predicts "
-                    f"{theta.shape[1]} θ for every image; give one that predicts one"
+                    f"{type(self).__name__} was given a localisation network that predicts theta "
+                    f"of shape {tuple(theta.shape)}; give one that predicts one map of each image"
                 )
             thetas.append(self._composed(thetas[-1], theta, number) if thetas else theta)
             seen = stn._read(image, thetas[-1], self.families[number])

@@ -20,7 +20,10 @@ class Network(nn.Module):
     transformer: SpatialTransformer | Recurrent | None
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the output, which a task scores, and the transformer's θ (N, P); None without."""
+        """Return the output, which a task scores, and the transformer's θ; None without one.
+
+        θ is (N, P), or (N, K, P) of K transformers side by side.
+        """
         raise NotImplementedError
 
 

@@ -124,7 +124,8 @@ class RegressionHead(nn.Module):
 
     def get_extra_state(self) -> Tensor:
         """Return the multiplier and the start: they say what weights and bias mean."""
-        start = self.start.flatten().double()
+        start = self.start.flatten()
+        start = start.to("cpu" if start.device.type == "mps" else start.device, torch.float64)
         return torch.cat((start.new_tensor([self._multiplier.value]), start))
 
     def set_extra_state(self, state: Tensor) -> None:

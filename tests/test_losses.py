@@ -148,6 +148,7 @@ def test_triplet_hinge_leads_to_what_is_alike():
     assert triplet_hinge(crops[:1], patches[:1]).tolist() == [[0.0]]
 
 
+@pytest.mark.traced
 def test_triplet_hinge_refuses():
     one = torch.rand(3, 4)
     with pytest.raises(InputError, match=r"shape \(3, 4\) and patches of shape \(3, 5\)"):

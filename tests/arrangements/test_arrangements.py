@@ -149,11 +149,11 @@ def test_a_shared_localisation_network_begins_on_tiles():
 def test_a_dead_head_is_noticed_among_others():
     starts = tiled_starts(Attention(), 2)
     theta = starts + 0.1 * torch.randn(6, 2, 3)
-    assert faults(Attention(), theta, starts) == []
+    assert faults(Attention(), theta, [*starts]) == []
     theta[:, 1] = starts[1]
-    assert faults(Attention(), theta, starts) == ["still"]
+    assert faults(Attention(), theta, [*starts]) == ["still"]
     theta[:, 0] += torch.tensor([0, 5.0, 0])
-    assert faults(Attention(), theta, starts) == ["outside", "still"]
+    assert faults(Attention(), theta, [*starts]) == ["outside", "still"]
 
 
 def test_series_multiplies_matrices():

@@ -117,8 +117,8 @@ def test_a_state_inside_another_module():
 @pytest.mark.parametrize("optimiser", [partial(Adam, lr=1e-2), partial(SGD, lr=0.1, momentum=0.9)])
 @pytest.mark.parametrize("multiplier", [1.0, 0.1])
 def test_the_rate_alone_keeps_a_transformer_in_the_image(optimiser, multiplier):
-    """Switched off, sixty steps at a rate that suits the classifier lose it."""
-    torch.manual_seed(1)
+    """Switched off, forty steps at a rate that suits the classifier lose it."""
+    torch.manual_seed(2)
     images, affine = embedded(640, 16), Affine()
     options = {"input_size": 24, "lr_multiplier": multiplier}
     stn = SpatialTransformer(
@@ -133,14 +133,14 @@ def test_the_rate_alone_keeps_a_transformer_in_the_image(optimiser, multiplier):
     classifier = [nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten()]
     network = nn.Sequential(stn, *classifier, nn.Linear(512, 10))
     steps = optimiser(network.parameters())
-    for _ in range(60):
+    for _ in range(40):
         some = torch.randint(640, (32,))
         loss = F.cross_entropy(network(images.train[some]), images.train_labels[some])
         steps.zero_grad()
         loss.backward()
         steps.step()
     outside = diagnose(stn, images.test).means()["outside (%)"]
-    assert outside < 20 if multiplier < 1 else outside > 50
+    assert outside < 10 if multiplier < 1 else outside > 90
 
 
 @pytest.mark.traced

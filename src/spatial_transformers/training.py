@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ._types import Image, InputError
 from .localisation.resize import resize
-from .protection.measures import local_scale, outside, spread
+from .protection.measures import each_map, local_scale, outside, spread
 from .protection.watch import CURES, faults, starts_of
 from .sampler.target import check_dimensions
 from .transformer import SpatialTransformer, evaluated, require_transformer
@@ -204,8 +204,7 @@ def diagnose(stn: SpatialTransformer, images: Image) -> Diagnosis:
 
 def _diagnosed(stn: SpatialTransformer, theta: Tensor, also: Iterable[str] = ()) -> Diagnosis:
     family, every = stn.transformation, theta.flatten(0, -2)
-    maps = theta[:, None] if theta.ndim == 2 else theta
-    apart = torch.stack([spread(family, one) for one in maps.unbind(1)])
+    apart = torch.stack([spread(family, one) for one in each_map(theta)])
     values = {
         **family.describe(every),
         "outside (%)": 100 * outside(family, every),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spatial_transformers import Affine, Transformation
 
-from ..protection.measures import outside
+from ..protection.measures import each_map, outside
 from .data.samples import Placed
 
 _GRID = 16  # points per axis that stand for the grid
@@ -79,9 +79,8 @@ def correlations(given: Placed, found: Placed) -> dict[str, dict[str, float]]:
 
     """
     family, theta = found
-    theirs = theta if theta.ndim == 3 else theta[:, None]
     parts = [_described((given[0], given[0].inverse(part))) for part in given[1].unbind(1)]
-    poses = [_described((family, own)) for own in theirs.unbind(1)]
+    poses = [_described((family, own)) for own in each_map(theta)]
     return {
         f"transformer {k}": {
             f"part {d}": _correlation(part, pose) for d, part in enumerate(parts, 1)

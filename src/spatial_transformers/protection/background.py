@@ -34,12 +34,11 @@ class Background(nn.Module):
     @torch.no_grad()
     def estimate(self, image: Tensor) -> None:
         """Take the median of the border pixels of images (N, C, *size), of every channel."""
+        if image.numel() == 0:
+            return  # of an empty batch: the next one will tell
         border = torch.ones(image.shape[2:], dtype=torch.bool, device=image.device)
         border[(slice(1, -1),) * border.ndim] = False
-        pixels = image[..., border].movedim(1, 0).flatten(1)  # (channels, pixels)
-        if pixels.shape[1] == 0:
-            return  # of an empty batch: the next one will tell
-        pixels = pixels.reshape(len(self.value), -1)
+        pixels = image[..., border].movedim(1, 0).reshape(len(self.value), -1)
         self.value = pixels.float().median(1).values.nan_to_num(0, 0, 0).to(self.value)
         self._read(self.value)
 

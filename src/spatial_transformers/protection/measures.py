@@ -7,6 +7,11 @@ from ..grid import Transformation
 _GRID = 8  # points per axis that stand for the grid
 
 
+def each_map(theta: Tensor) -> tuple[Tensor, ...]:
+    """Return the θ (N, P) of every map: of θ (N, K, P) there are K, of θ (N, P) it is the one."""
+    return theta.unbind(1) if theta.ndim == 3 else (theta,)
+
+
 def outside(transformation: Transformation, theta: Tensor, points: int = _GRID) -> Tensor:
     """Return the share of each image's sampling grid beyond its edges, 0 to 1 (N,)."""
     grid = transformation.grid(theta, points)

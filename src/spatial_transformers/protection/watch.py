@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..grid import Transformation
 from ..localisation import RegressionHead
-from .measures import local_scale, outside, spread
+from .measures import each_map, local_scale, outside, spread
 
 EVERY = 50  # training steps from one look to the next
 PATIENCE = 10  # looks during which θ may be the same for all samples
@@ -42,12 +42,11 @@ def faults(
     each of the K maps is looked at; they have a start each, or one for all. Where there is another
     number of starts, the identity stands for them.
     """
-    maps = theta[:, None] if theta.ndim == 2 else theta
-    known = [start for start in starts if start.shape == maps.shape[2:]]
-    if len(known) not in (1, maps.shape[1]):
+    maps = each_map(theta)
+    known = [start for start in starts if start.shape == theta.shape[-1:]]
+    if len(known) not in (1, len(maps)):
         known = [transformation.identity()]
-    firsts = known * (maps.shape[1] // len(known))
-    pairs = zip(maps.unbind(1), firsts, strict=True)
+    pairs = zip(maps, known * (len(maps) // len(known)), strict=True)
     of_any = {fault for pair in pairs for fault in _faults(transformation, *pair)}
     return [fault for fault in CURES if fault in of_any]
 

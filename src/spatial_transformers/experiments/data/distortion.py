@@ -148,6 +148,12 @@ def rotation(degrees: Tensor) -> Tensor:
     return torch.stack((cos, -sin, sin, cos), -1).view(-1, 2, 2)
 
 
+def square(device: torch.device) -> Tensor:
+    """Return the corners (4, 2) of an image, one after the other around it."""
+    corners = [[-1.0, -1], [1, -1], [1, 1], [-1, 1]]
+    return torch.tensor(corners, dtype=torch.float64, device=device)
+
+
 def homography(corners: Tensor, images: Tensor) -> Tensor:
     """Return the θ (N, 8) of the projective map that sends four points to four images."""
     x, y = corners.unbind(-1)  # (N, 4)

@@ -19,6 +19,7 @@ from ..data.distortion import (
     normalised,
     rotated,
     rotation,
+    square,
 )
 from ..data.draws import Draws
 from ..data.samples import Placed
@@ -47,20 +48,19 @@ def projected(draws: Draws) -> Placed:
     that are not in convex position, since they have no picture. The canvas of 28×28 is not
     confirmed.
     """
-    square = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
-    square = square.to(draws.sample.device)
-    corners = square.repeat(len(draws.sample), 1, 1)
-    left = torch.arange(len(corners), device=square.device)
+    still = square(draws.sample.device)
+    corners = still.repeat(len(draws.sample), 1, 1)
+    left = torch.arange(len(corners), device=still.device)
     for attempt in range(_ATTEMPTS):
         drawn = draws.of(left)
         moves = drawn.normal(f"corners {attempt}", normalised(math.sqrt(5)), 8).unflatten(1, (4, 2))
-        moved = square * drawn.uniform(f"scale {attempt}", 0.75, 1)[..., None] + moves
+        moved = still * drawn.uniform(f"scale {attempt}", 0.75, 1)[..., None] + moves
         convex = _turns(moved).gt(0).all(1)
         corners[left[convex]] = moved[convex]
         left = left[~convex]
         if not len(left):
             break
-    return Projective(), homography(corners, square)
+    return Projective(), homography(corners, still)
 
 
 def elastic(draws: Draws) -> Placed:

@@ -7,12 +7,10 @@ its side. A transformer that sees what it made of the image so far corrects what
 
 from dataclasses import dataclass, replace
 
-import torch
-
 from spatial_transformers import Projective
 
 from ..data import digits
-from ..data.distortion import IMAGE, Distortion, homography
+from ..data.distortion import IMAGE, Distortion, homography, square
 from ..data.draws import Draws
 from ..data.samples import Placed
 from ..distorted import DistortedRecipe, Size, distorted
@@ -32,10 +30,9 @@ PAPER = {
 
 def cornered(draws: Draws) -> Placed:
     """H: each corner of the image is moved by U(-0.2, 0.2) of the side along each axis."""
-    square = torch.tensor([[-1.0, -1], [1, -1], [1, 1], [-1, 1]], dtype=torch.float64)
-    square = square.to(draws.sample.device)
+    still = square(draws.sample.device)
     moves = draws.uniform("corners", -2 * CORNERS, 2 * CORNERS, 8).unflatten(1, (4, 2))
-    return Projective(), homography(square + moves, square)
+    return Projective(), homography(still + moves, still)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.experiments import reproduce
 from spatial_transformers.experiments.registry import named
-from spatial_transformers.experiments.table import details, overview, poses
+from spatial_transformers.experiments.table import details, overview, parts, poses
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
+_TABLES = {"poses": poses, "parts": parts}
 
 
 def table(results: str, name: str) -> str:
@@ -21,8 +22,8 @@ def table(results: str, name: str) -> str:
         return TABLES[name](json.loads((RESULTS / f"{results}.json").read_text()))
     found = reproduce.finished(reproduce.cells(results), RESULTS / results)
     metric = named(results).headline
-    if name == "poses":
-        return poses(found)
+    if name in _TABLES:
+        return _TABLES[name](found)
     if name == "details":
         return details(found, metric)
     models = {result.cell.recipe.model for result in found}

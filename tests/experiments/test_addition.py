@@ -8,9 +8,9 @@ from torch.testing import assert_close
 from spatial_transformers import Affine, InputError, Projective, warp
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
+from spatial_transformers.experiments.data.pairs import Apart, Pairs
 from spatial_transformers.experiments.data.samples import InMemory
 from spatial_transformers.experiments.distorted_mnist import DISTORTIONS
-from spatial_transformers.experiments.mnist_addition.pairs import Apart, Pairs
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.pose import correlations
 from spatial_transformers.experiments.registry import defaults, named
@@ -27,7 +27,7 @@ def _digits(count=7):
 
 def test_pairs_are_sums_of_every_digit_with_others():
     digits = _digits()
-    pairs = Pairs.of(digits, 3, seed=0)
+    pairs = Pairs.of(digits, digits, torch.add, times=3, seed=0)
     numbers = torch.arange(len(pairs))
     images, sums = pairs.take(pairs.load(numbers))
     assert images.shape == (21, 2, 28, 28)
@@ -36,9 +36,11 @@ def test_pairs_are_sums_of_every_digit_with_others():
         assert total == digits.targets[n % 7] + digits.targets[second]
     assert torch.equal(sums, pairs.targets)
     assert [*torch.bincount(pairs.partners)] == [3] * 7
-    assert torch.equal(pairs.partners, Pairs.of(digits, 3, seed=0).partners)
+    again = Pairs.of(digits, digits, torch.add, times=3, seed=0)
+    assert torch.equal(pairs.partners, again.partners)
     assert len({tuple(order.tolist()) for order in pairs.partners.split(7)}) == 3
-    assert len(pairs + Pairs.of(_digits(2), 1, seed=1)) == 27
+    more = _digits(2)
+    assert len(pairs + Pairs.of(more, more, torch.add, times=1, seed=1)) == 27
 
 
 def test_both_digits_are_placed_on_their_own():

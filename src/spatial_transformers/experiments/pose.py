@@ -1,11 +1,12 @@
 """What a person reads in the θ of many images: human units, what leaves the image, what aligns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from spatial_transformers import Affine, Transformation
+from spatial_transformers import Affine, Transformation, box_points, enclosing_boxes
 
 from ..protection.measures import each_map, outside
 from .data.samples import Placed
@@ -13,6 +14,8 @@ from .data.samples import Placed
 _GRID = 16  # points per axis that stand for the grid
 _FAR = 8.0  # points further out, as near a projective map's horizon, are moved in to here
 _VARIES = 1e-3  # standard deviation of a quantity that is not rounding alone
+
+_T = TypeVar("_T")
 
 
 def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[str, float]]:
@@ -81,15 +84,53 @@ def correlations(given: Placed, found: Placed) -> dict[str, dict[str, float]]:
     family, theta = found
     parts = [_described((given[0], given[0].inverse(part))) for part in given[1].unbind(1)]
     poses = [_described((family, own)) for own in each_map(theta)]
+    return _each_with_each(poses, parts, _correlation)
+
+
+def overlaps(given: Placed, found: Placed) -> dict[str, dict[str, float]]:
+    """Return how well each transformer frames each part of a sample: intersection over union.
+
+    It is the mean over the samples, of the boxes along the axes about what a transformer reads and
+    about where the part lies: 1 where they are the same. Arguments are as of `correlations`.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Attention
+        >>> parts = torch.tensor([[[2.0, 1, 0], [2.0, -1, 0]]])  # the left half, the right half
+        >>> both = overlaps((Attention(), parts), (Attention(), torch.tensor([[0.5, -0.5, 0.0]])))
+        >>> both["transformer 1"]
+        {'part 1': 1.0, 'part 2': 0.0}
+
+    """
+    parts = [_box(given[0], given[0].inverse(part)) for part in given[1].unbind(1)]
+    views = [_box(found[0], own) for own in each_map(found[1])]
+    return _each_with_each(views, parts, lambda a, b: round(iou(a, b).mean().item(), 4))
+
+
+def iou(boxes: Tensor, others: Tensor) -> Tensor:
+    """Return the intersection over union (N,) of boxes (N, 2 · ndim), the lower corner first."""
+    (low, high), (lower, higher) = boxes.chunk(2, -1), others.to(boxes).chunk(2, -1)
+    common = (torch.minimum(high, higher) - torch.maximum(low, lower)).clamp(min=0).prod(-1)
+    return common / ((high - low).prod(-1) + (higher - lower).prod(-1) - common)
+
+
+def _box(family: Transformation, theta: Tensor) -> Tensor:
+    """Return the box (N, 2 · ndim) about the image of the whole output."""
+    whole = torch.tensor([[family.ndim * [-1.0] + family.ndim * [1.0]]], dtype=theta.dtype)
+    points = box_points(whole).expand(len(theta), -1, -1)
+    return enclosing_boxes(family.transform_points(theta, points), 1)[:, 0]
+
+
+def _each_with_each(
+    transformers: Sequence[_T], parts: Sequence[_T], score: Callable[[_T, _T], float]
+) -> dict[str, dict[str, float]]:
     return {
-        f"transformer {k}": {
-            f"part {d}": _correlation(part, pose) for d, part in enumerate(parts, 1)
-        }
-        for k, pose in enumerate(poses, 1)
+        f"transformer {k}": {f"part {d}": score(own, part) for d, part in enumerate(parts, 1)}
+        for k, own in enumerate(transformers, 1)
     }
 
 
-def _correlation(part: Mapping[str, Tensor], pose: Mapping[str, Tensor]) -> float:
+def _correlation(pose: Mapping[str, Tensor], part: Mapping[str, Tensor]) -> float:
     """Return the mean correlation of the quantities that vary."""
     pairs = (torch.stack((part[name], pose[name].to(part[name]))) for name in part)
     found = [torch.corrcoef(pair)[0, 1] for pair in pairs if pair[0].std() > _VARIES]

@@ -31,7 +31,7 @@ from .checkpoint import CURE, WholeCheckpoints
 from .data.served import ServedData
 from .learner import Learner
 from .networks import count_parameters
-from .pose import alignment, correlations
+from .pose import alignment, correlations, overlaps
 from .recipe import Recipe
 from .registry import named, read
 from .trainer import checkpoints, surroundings, trainer
@@ -247,7 +247,10 @@ def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, A
     if transformer is not None and placed is not None:
         found = deepcopy(transformer.transformation).cpu(), learner.theta
         if placed[1].ndim == 3:  # several things in every sample
-            followed = correlations(placed, found)
+            followed = {
+                "correlations": correlations(placed, found),
+                "overlaps": overlaps(placed, found),
+            }
         else:
             aligned = alignment(placed, found, learner.task.groups(targets))
     return {
@@ -257,5 +260,5 @@ def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, A
         "parameters": count_parameters(learner.network),
         "theta": learner.theta_summary(),
         "alignment": aligned,
-        **({"correlations": followed} if followed else {}),
+        **followed,
     }

@@ -150,6 +150,38 @@ def poses(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def parts(results: Sequence[Result]) -> str:
+    """Return a row per transformer of every run: how its pose goes with that of each part.
+
+    The two numbers of a part are the correlation of the poses, and the intersection over union of
+    what the transformer reads with where the part lies.
+
+    Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> run = {
+        ...     "recipe": {"seed": 0},
+        ...     "correlations": {"transformer 1": {"part 1": 0.91, "part 2": -0.02}},
+        ...     "overlaps": {"transformer 1": {"part 1": 0.6, "part 2": 0.1}},
+        ... }
+        >>> print(parts([Result(Cell("A", "st-cnn", Recipe(experiment="two-parts")), [run])]))
+        | cell | seed | transformer | part 1 | part 2 |
+        | --- | ---: | ---: | ---: | ---: |
+        | A/st-cnn | 0 | 1 | 0.91, 0.60 | -0.02, 0.10 |
+
+    """
+    lines: list[str] = []
+    for cell, runs in results:
+        for metrics in runs:
+            for name, followed in metrics.get("correlations", {}).items():
+                if not lines:
+                    lines = _head("cell", "seed", "transformer", *followed)
+                frames = metrics["overlaps"][name]
+                both = (f"{value:.2f}, {frames[part]:.2f}" for part, value in followed.items())
+                number = name.removeprefix("transformer ")
+                lines.append(_row(cell.name, metrics["recipe"]["seed"], number, *both))
+    return "\n".join(lines)
+
+
 def _head(first: str, *columns: str) -> list[str]:
     """Return the two lines that open a table of numbers."""
     return [_row(first, *columns), _row("---", *("---:" for _ in columns))]

@@ -54,10 +54,10 @@ class Distortion:
             points = transformation.grid(theta, self.size)
             return sample(images, _bent(points, images, draws, jitter))
         if jitter:  # places are whole pixels: reading twice blurs no more
-            images = _sharp(images, _bent(_still(images), images, draws, jitter))
+            images = bent(images, draws, jitter)
         canvas = warp(images, theta, transformation, size=self.size)
         if self.patches:
-            canvas = _clutter(canvas, draws, others, self.patches, between=jitter > 0)
+            canvas = clutter(canvas, draws, others, self.patches, between=jitter > 0)
         return canvas
 
 
@@ -71,6 +71,11 @@ def rotated(draws: Draws, share: float = 1.0) -> Placed:
     """
     matrix = rotation(draws.uniform("angle", -90, 90)[:, 0]) / share
     return Affine(), torch.cat((matrix, torch.zeros_like(matrix[..., :1])), 2).flatten(1)
+
+
+def bent(images: Tensor, draws: Draws, strength: float) -> Tensor:
+    """Return images (N, 1, H, W) that are bent in place: see `_bent`."""
+    return _sharp(images, _bent(_still(images), images, draws, strength))
 
 
 def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tensor:
@@ -109,9 +114,7 @@ def _sharp(images: Tensor, points: Tensor) -> Tensor:
     return sample(images, points, mode="bicubic", padding_mode="border").clamp(0, 1)
 
 
-def _clutter(
-    canvas: Tensor, draws: Draws, others: Tensor, patches: int, *, between: bool
-) -> Tensor:
+def clutter(canvas: Tensor, draws: Draws, others: Tensor, patches: int, *, between: bool) -> Tensor:
     """Lay pieces of other images over the canvas, from whole pixels or from between them."""
     height, width = canvas.shape[2:]
     source = draws.integers("patches", 0, len(others), patches)

@@ -8,18 +8,19 @@ digit, and the classifier gets four channels. Nobody says which digit is whose.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..base import Experiment
 from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
+from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data
 from ..distorted import ClassifierRecipe, cell_of
 from ..distorted_mnist import DISTORTIONS
 from ..networks import Classifier, build
 from ..recipe import fact
 from ..task import Classification
-from .pairs import PARTS, Apart, Pairs
 
 MODELS = ("fcn", "cnn", "st-fcn", "2x-st-fcn")
 CLASSES = 19  # sums of 0 to 18
@@ -55,12 +56,12 @@ def _data(recipe: AdditionRecipe, folder: Path | None) -> Data:
 
     def prepare(inputs: Tensor, draws: Draws, samples: Pairs, strength: float) -> Tensor:
         images = inputs.float() / 255
-        return distortion(images, draws, samples.digits.inputs, recipe.jitter * strength)
+        return distortion(images, draws, samples.first.inputs, recipe.jitter * strength)
 
     return Data(
-        Pairs.of(train, TIMES, 0),
-        Pairs.of(validation, 1, 1),
-        Pairs.of(test, 1, 2),
+        Pairs.of(train, train, torch.add, times=TIMES, seed=0),
+        Pairs.of(validation, validation, torch.add, times=1, seed=1),
+        Pairs.of(test, test, torch.add, times=1, seed=2),
         prepare=prepare,
         place=distortion.place,
     )

@@ -32,11 +32,11 @@ MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 #: In front of a model with several transformers side by side (`2x-st-fcn`), or with one that is
 #: applied several times (`4-step-st-cnn`).
 _HOW_OFTEN = re.compile(r"^(?:(?P<maps>\d+)x-|(?P<steps>\d+)-step-)?st-")
-_POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
+POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
 _START = 0.7  # share of the image, along each axis in the middle, that it reads at first
-_HIDDEN = 64  # width of a localisation network's hidden layers
+HIDDEN = 64  # width of a localisation network's hidden layers
 #: Recipes have their own learning rate for localisation networks, clipping, and a black background.
-_UNGUARDED: Any = {"reach": None, "theta_clip": None, "watch": False}
+UNGUARDED: Any = {"reach": None, "theta_clip": None, "watch": False}
 
 
 class Classifier(Network):
@@ -95,20 +95,42 @@ def build(
     `st-fcn`, but normalise batches, have hidden layers of 64 where the paper has 20 and 32, and
     both see the image at half its size (16 pixels at least).
     """
-    family = CNN if plain(model) == "cnn" else FCN
-    with torch.device("meta"):
-        transformer = _transformer(model, transformation, size, view, channels)
-        seen = size if transformer is None else view
-        left = budget - (0 if transformer is None else count_parameters(transformer))
+    behind, family = has_transformer(model), CNN if plain(model) == "cnn" else FCN
+
+    def classifier(width: int) -> nn.Sequential:
         given = channels * _often(model, "maps")
-        width = _widest(lambda w: count_parameters(family(seen, w, classes, given)) <= left)
-    classifier: nn.Sequential = family(seen, width, classes, given)
-    transformer = _transformer(model, transformation, size, view, channels)
-    if transformer is not None:
-        classifier = nn.Sequential(nn.AvgPool2d(_POINTS), *classifier)
-    network = Classifier(classifier, transformer)
+        layers = family(view if behind else size, width, classes, given)
+        return nn.Sequential(nn.AvgPool2d(POINTS), *layers) if behind else layers
+
+    def transformer() -> SpatialTransformer | Recurrent | None:
+        return _transformer(model, transformation, size, view, channels) if behind else None
+
+    return assemble(classifier, transformer, budget)
+
+
+def assemble(
+    classifier: Callable[[int], nn.Sequential],
+    transformer: Callable[[], SpatialTransformer | Recurrent | None],
+    budget: int,
+) -> Classifier:
+    """Return the widest classifier of a budget of parameters, what is in front of it included.
+
+    Args:
+        classifier: makes one of a width.
+        transformer: makes what is in front, if anything is.
+        budget: parameters of both, at most.
+
+    """
+    with torch.device("meta"):
+        front = transformer()
+        left = budget - (0 if front is None else count_parameters(front))
+        width = _widest(lambda w: count_parameters(classifier(w)) <= left)
+    network = Classifier(classifier(width), transformer())
     share_batches(network)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def has_transformer(model: str) -> bool:
@@ -134,9 +156,7 @@ def count_parameters(module: nn.Module) -> int:
 
 def _transformer(
     model: str, transformation: str, size: int, view: int, channels: int
-) -> SpatialTransformer | Recurrent | None:
-    if not has_transformer(model):
-        return None
+) -> SpatialTransformer | Recurrent:
     family, steps = make_transformation(transformation), _often(model, "steps")
     common: Any = {
         "in_channels": channels,
@@ -146,13 +166,13 @@ def _transformer(
         "lr_multiplier": 1.0,
     }
     localisation = [
-        LocalisationCNN.paper(family, hidden=_HIDDEN, **common)
+        LocalisationCNN.paper(family, hidden=HIDDEN, **common)
         if plain(model) == "cnn"
-        else LocalisationFCN(family, hidden=3 * (_HIDDEN,), **common)
+        else LocalisationFCN(family, hidden=3 * (HIDDEN,), **common)
         for _ in range(_often(model, "maps"))
     ]
     localisation = _SideBySide(localisation) if len(localisation) > 1 else localisation[0]
-    stn = SpatialTransformer(localisation, family, Sampler(), size=_POINTS * view, **_UNGUARDED)
+    stn = SpatialTransformer(localisation, family, Sampler(), size=POINTS * view, **UNGUARDED)
     return stn if steps == 1 else Recurrent(stn, steps)
 
 

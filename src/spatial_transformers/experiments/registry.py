@@ -9,16 +9,21 @@ from spatial_transformers import InputError
 
 from .._reading import read_json
 from .._types import shown
+from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
 from .inverse_compositional import EXPERIMENT as INVERSE_COMPOSITIONAL
+from .mnist_3d import EXPERIMENT as MNIST_3D
 from .mnist_addition import EXPERIMENT as MNIST_ADDITION
 from .recipe import Recipe, in_words, kind
 from .rotated_digits import EXPERIMENT as ROTATED_DIGITS
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
-    for experiment in (ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, INVERSE_COMPOSITIONAL)
+    for experiment in (
+        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION),
+        *(INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
+    )
 }
 
 

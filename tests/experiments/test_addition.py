@@ -105,8 +105,12 @@ def test_a_rehearsal_trains_and_shows_both(tmp_path):
     (cell,) = reproduce.cells(NAME, ["RTS/2x-st-fcn/affine"], quick=True)
     assert cell.paper is None
     recipe = run.replace(cell.recipe, epochs=1, batch_size=399)
-    found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
+    options = {"accelerator": "cpu", "enable_progress_bar": False}
+    found = run.train(recipe, tmp_path, **options)
     assert found["test_images"] == 450
+    (tmp_path / "metrics.json").unlink()  # as if it had been killed after its last epoch
+    again = run.train(recipe, tmp_path, resume=True, **options)
+    assert again["correlations"] == found["correlations"]
     assert [*found["correlations"]] == ["transformer 1", "transformer 2"]
     assert found["alignment"] == {}
     run.film(tmp_path, tmp_path / "film.gif")

@@ -102,10 +102,9 @@ def _differs(found: Any, learner: Learner) -> str:
 
 
 def _poses_differ(poses: dict[int, Tensor], learner: Learner) -> str:
-    transformer, shown = learner.network.transformer, learner.shown
-    if transformer is None or shown is None:
+    due = learner.shown_poses()
+    if due is None:
         return "it has poses" if poses else ""
-    due = torch.empty(len(shown), transformer.transformation.num_parameters)
     reason = difference(poses, dict.fromkeys(poses, due))
     return f"of the poses, {reason}" if reason else ""
 

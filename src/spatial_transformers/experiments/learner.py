@@ -145,13 +145,18 @@ class Learner(LightningModule):
         }
 
     @torch.no_grad()
+    def shown_poses(self) -> Tensor | None:
+        """Return θ of the inputs that are shown, as the network would predict it now."""
+        if self.shown is None or self.network.transformer is None:
+            return None
+        self.network.eval()  # in training mode these inputs would change its statistics
+        theta = self.network(self.shown.to(self.device).to(self.dtype))[1]
+        self.network.train()
+        return theta.cpu()
+
     def _keep_poses(self) -> None:
-        """Keep θ of the inputs that are shown, as the network would predict it now."""
-        if self.shown is not None and self.network.transformer is not None:
-            self.network.eval()  # in training mode these inputs would change its statistics
-            shown = self.shown.to(self.device).to(self.dtype)
-            self.poses[self.global_step] = self.network(shown)[1].cpu()
-            self.network.train()
+        if (theta := self.shown_poses()) is not None:
+            self.poses[self.global_step] = theta
 
     def _score(self, batch: tuple[Tensor, Tensor]) -> None:
         inputs, target = batch

@@ -17,12 +17,13 @@ from .mnist_3d import EXPERIMENT as MNIST_3D
 from .mnist_addition import EXPERIMENT as MNIST_ADDITION
 from .recipe import Recipe, in_words, kind
 from .rotated_digits import EXPERIMENT as ROTATED_DIGITS
+from .two_parts import EXPERIMENT as TWO_PARTS
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
     for experiment in (
         *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION),
-        *(INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
+        *(TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
     )
 }
 

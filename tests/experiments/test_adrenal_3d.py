@@ -77,7 +77,7 @@ def test_networks_are_of_one_size(model):
     logits, theta = network(torch.rand(2, 1, 28, 28, 28))
     assert logits.shape == (2, 2)
     assert (None if theta is None else tuple(theta.shape)) == {"st-cnn": (2, 6)}.get(model)
-    assert 480_000 < count_parameters(network) <= 500_000
+    assert 115_000 < count_parameters(network) <= 120_000
 
 
 def test_a_rehearsal_trains_and_shows(tmp_path):

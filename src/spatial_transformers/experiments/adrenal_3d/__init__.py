@@ -25,7 +25,7 @@ MODELS = ("cnn", "st-cnn")
 FAMILIES = {"affine": Affine, "rigid": Rigid}
 VOLUMES = ("adrenal", "generated")
 CLASSES = 2  # normal, and with a mass
-BUDGET = 500_000  # parameters
+BUDGET = 120_000  # parameters
 TURNS = 10  # fixed turns under which each test volume is scored
 
 
@@ -97,7 +97,7 @@ def _network(recipe: AdrenalRecipe) -> Classifier:
 EXPERIMENT = Experiment(
     AdrenalRecipe(
         experiment="adrenal-3d",
-        epochs=60,
+        epochs=30,
         batch_size=32,
         lr=1e-3,
         localisation_lr=3.0,

@@ -110,7 +110,7 @@ def _network(recipe: VolumeRecipe) -> Classifier:
 EXPERIMENT = Experiment(
     VolumeRecipe(
         experiment="mnist-3d",
-        epochs=8,
+        epochs=4,
         batch_size=64,
         lr=3e-3,
         localisation_lr=1.0,

@@ -78,7 +78,7 @@ def test_what_is_given_is_flattened_along_depth():
     network.classifier[2].register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     _, theta = network(volume)
     given = network.transformer.warp(volume, theta)
-    assert given.shape == (2, 1, 8, 56, 56)
+    assert given.shape == (2, 1, 16, 56, 56)
     assert_close(seen[0], given.unflatten(4, (28, 2)).unflatten(3, (28, 2)).mean((2, 4, 6)))
 
 

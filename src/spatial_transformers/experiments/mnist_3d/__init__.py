@@ -30,7 +30,7 @@ SIDE = 60  # voxels of a volume, along each axis
 THICK = 12  # voxels of a digit, along depth
 TURN = 45.0  # degrees about each axis, at most
 CLASSES = 10
-VIEW, DEPTH = IMAGE, 8  # what a transformer gives to the classifier, and planes that are flattened
+VIEW, DEPTH = IMAGE, 16  # what a transformer gives to the classifier, and planes that are flattened
 SEEN = 20  # voxels along each axis of what the localisation network sees
 BUDGET = 270_026  # parameters, as of distorted MNIST's CNN on 60×60 pixels
 

@@ -72,7 +72,7 @@ class TwoPartsRecipe(ClassifierRecipe):
     """How a network that reads two parts is trained."""
 
     model: str = fact("2x-st-cnn", "of the network, behind spatial transformers or not", (*MODELS,))
-    transformation: str = fact("attention", "of the spatial transformers")
+    transformation: str = fact("attention", "of the spatial transformers", ("attention",))
     digits: str = fact("mnist", "that are the parts: of a folder, or those that ship", DIGITS)
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.experiments import reproduce
 from spatial_transformers.experiments.registry import named
-from spatial_transformers.experiments.table import details, overview, parts, poses
+from spatial_transformers.experiments.table import columns, details, overview, parts, poses
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _TABLES = {"poses": poses, "parts": parts}
+_SCORES = {"details": details, "columns": columns}
 
 
 def table(results: str, name: str) -> str:
@@ -24,8 +25,8 @@ def table(results: str, name: str) -> str:
     metric = named(results).headline
     if name in _TABLES:
         return _TABLES[name](found)
-    if name == "details":
-        return details(found, metric)
+    if name in _SCORES:
+        return _SCORES[name](found, metric)
     models = {result.cell.recipe.model for result in found}
     return overview([r for r in found if name not in models or name == r.cell.recipe.model], metric)
 

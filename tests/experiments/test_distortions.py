@@ -1,5 +1,7 @@
 """The paper's distortions: against OpenCV and scipy, in range, and a function of their keys."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -7,17 +9,17 @@ import torch
 from scipy import ndimage
 
 from spatial_transformers import Affine, ThinPlateSpline, warp
-from spatial_transformers.experiments.data.distortion import Distortion, _bent, rotated
+from spatial_transformers.experiments.data.distortion import Distortion, _bent, rotated, translated
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.distorted_mnist.distortions import (
     DISTORTIONS,
     elastic,
     projected,
     rotated_scaled_translated,
-    translated,
 )
 
 PIXEL = 2 / 28  # in normalised units
+ON_60 = partial(translated, canvas=60)
 
 
 class Given(Draws):
@@ -125,7 +127,7 @@ def test_elastic_control_points():
 
 
 def test_translation_moves_whole_pixels():
-    found = distorted(translated, Given(position=[5, 20]), 60)
+    found = distorted(ON_60, Given(position=[5, 20]), 60)
     assert np.array_equal(found[20:48, 5:33], smooth())
     found[20:48, 5:33] = 0
     assert not found.any()
@@ -135,7 +137,7 @@ def test_clutter():
     """Six patches of other images, the brighter pixel on top."""
     others = torch.randint(256, (9, 1, 28, 28), dtype=torch.uint8)
     images = torch.rand(40, 1, 28, 28)
-    clean = Distortion(60, translated)(images, draws(40), others)
+    clean = Distortion(60, ON_60)(images, draws(40), others)
     found = DISTORTIONS["TC"](images, draws(40), others)
     key = draws(40)
     source, top, left, row, column = (
@@ -165,7 +167,7 @@ def test_clutter():
         (rotated_scaled_translated, "scale", 0.7, 1.2),
         (rotated_scaled_translated, "position", -1, 1),
         (elastic, "scale", 0.75, 1),
-        (translated, "position", 0, 32),
+        (ON_60, "position", 0, 32),
     ],
 )
 def test_ranges(monkeypatch, place, purpose, low, high):
@@ -221,7 +223,7 @@ def test_jitter_bends_but_little():
 def test_jitter_leaves_digits_and_clutter_alike_in_sharpness():
     """Of white noise, neighbouring pixels differ as much in bent digits as in pieces."""
     noise, black, keys = torch.rand(400, 1, 28, 28).round(), torch.zeros(400, 1, 28, 28), draws(400)
-    cluttered = Distortion(60, translated, patches=1)
+    cluttered = Distortion(60, ON_60, patches=1)
     x, y = (keys.integers("position", 0, 33, 2) + 8).unbind(1)  # well within the digit
     bent = _differences(cluttered(noise, keys, black, 1.0), x, y)
     x, y = (keys.integers(f"patches' {axis}", 0, 55)[:, 0] for axis in ("column", "row"))

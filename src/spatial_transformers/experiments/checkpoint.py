@@ -110,9 +110,10 @@ def _poses_differ(poses: dict[int, Tensor], learner: Learner) -> str:
 
 
 def _optimizer_differs(states: Sequence[dict[str, Any]], optimizer: Optimizer) -> str:
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    groups = optimizer.param_groups
+    parameters = [p for group in groups for p in group["params"] if p.requires_grad]
     sizes = _sizes(optimizer.state_dict())
-    if [_sizes(state) for state in states] != [sizes] or len(states[0]["state"]) != sum(sizes):
+    if [_sizes(state) for state in states] != [sizes] or len(states[0]["state"]) != len(parameters):
         return f"it has not the optimizer's state of {len(parameters)} parameters"
     for state, parameter in zip(states[0]["state"].values(), parameters, strict=True):
         due = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}

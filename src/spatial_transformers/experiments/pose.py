@@ -102,8 +102,8 @@ def overlaps(given: Placed, found: Placed) -> dict[str, dict[str, float]]:
         {'part 1': 1.0, 'part 2': 0.0}
 
     """
-    parts = [_box(given[0], given[0].inverse(part)) for part in given[1].unbind(1)]
-    views = [_box(found[0], own) for own in each_map(found[1])]
+    parts = [frame(given[0], given[0].inverse(part)) for part in given[1].unbind(1)]
+    views = [frame(found[0], own) for own in each_map(found[1])]
     return _each_with_each(views, parts, lambda a, b: round(iou(a, b).mean().item(), 4))
 
 
@@ -114,8 +114,8 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
     return common / ((high - low).prod(-1) + (higher - lower).prod(-1) - common)
 
 
-def _box(family: Transformation, theta: Tensor) -> Tensor:
-    """Return the box (N, 2 · ndim) about the image of the whole output."""
+def frame(family: Transformation, theta: Tensor) -> Tensor:
+    """Return the box (N, 2 · ndim) about all that is read, the lower corner first."""
     whole = torch.tensor([[family.ndim * [-1.0] + family.ndim * [1.0]]], dtype=theta.dtype)
     points = box_points(whole).expand(len(theta), -1, -1)
     return enclosing_boxes(family.transform_points(theta, points), 1)[:, 0]

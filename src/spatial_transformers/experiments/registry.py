@@ -11,6 +11,8 @@ from .._reading import read_json
 from .._types import shown
 from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
+from .colocalisation import EXPERIMENT as COLOCALISATION
+from .colocalisation.views import EXPERIMENT as DIGIT_VIEWS
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
 from .inverse_compositional import EXPERIMENT as INVERSE_COMPOSITIONAL
 from .mnist_3d import EXPERIMENT as MNIST_3D
@@ -23,7 +25,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
     for experiment in (
         *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION),
-        *(TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
+        *(COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
     )
 }
 

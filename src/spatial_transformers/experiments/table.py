@@ -96,6 +96,7 @@ def details(results: Sequence[Result], metric: Metric) -> str:
     """
     compared = metric.with_unit("paper"), metric.with_unit("ours"), "difference", "baseline"
     rows = _head("cell", *compared, "spread", "seeds", "parameters")
+    baselines = {f"{cell.column}/{cell.baseline}" for cell, _ in results}
     means = {result.cell.name: mean(result.values(metric)) for result in results if result.runs}
     for cell, runs in results:
         ours = difference = parameters = "–"
@@ -105,10 +106,8 @@ def details(results: Sequence[Result], metric: Metric) -> str:
             value = means[cell.name]
             ours, parameters = f"{value:.2f}", f"{runs[0]['parameters']:,}"
             if cell.paper is not None:
-                void = (
-                    " (void)" if cell.baseline is None and _worse(value, cell.paper, metric) else ""
-                )
-                difference = f"{value - cell.paper:+.2f}{void}"
+                void = cell.name in baselines and _worse(value, cell.paper, metric)
+                difference = f"{value - cell.paper:+.2f}{' (void)' if void else ''}"
             if cell.baseline is not None and f"{cell.column}/{cell.baseline}" in means:
                 baseline = f"{value - means[f'{cell.column}/{cell.baseline}']:+.2f}"
         spread = _spread(_values(runs, metric))
@@ -147,6 +146,35 @@ def poses(results: Sequence[Result]) -> str:
                 *(" → ".join(f"{round(value, 3):.2g}" for value in pair) for pair in means),
             )
         )
+    return "\n".join(lines)
+
+
+def columns(results: Sequence[Result], metric: Metric) -> str:
+    """Return a row per column of the paper's table: means over its cells, and the worst cell.
+
+    Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> from spatial_transformers.experiments.task import Classification
+        >>> a, b = (Cell("R", row, Recipe(experiment="x"), 2.0) for row in ("fcn", "cnn"))
+        >>> results = [Result(a, [{"test_error": 1.0}]), Result(b, [{"test_error": 1.5}])]
+        >>> print(columns(results, Classification(10).metrics[0]))
+        | column | cells | paper (%) | ours (%) | worst (%) |
+        | --- | ---: | ---: | ---: | ---: |
+        | R | 2 | 2.0 | 1.2 | 1.5 (cnn) |
+
+    """
+    lines = _head("column", "cells", *map(metric.with_unit, ("paper", "ours", "worst")))
+    found: dict[str, list[tuple[float, Cell]]] = {}
+    for cell, runs in results:
+        if runs:
+            found.setdefault(cell.column, []).append((mean(_values(runs, metric)), cell))
+    for column, cells in found.items():
+        values = [value for value, _ in cells]
+        worst = (max if metric.less_is_better else min)(cells, key=lambda pair: pair[0])
+        theirs = [cell.paper for _, cell in cells if cell.paper is not None]
+        paper = f"{mean(theirs):.1f}" if theirs else "–"
+        ours = f"{mean(values):.1f}", f"{worst[0]:.1f} ({worst[1].row})"
+        lines.append(_row(column, len(cells), paper, *ours))
     return "\n".join(lines)
 
 

@@ -78,6 +78,16 @@ def bent(images: Tensor, draws: Draws, strength: float) -> Tensor:
     return _sharp(images, _bent(_still(images), images, draws, strength))
 
 
+def translated(draws: Draws, canvas: int) -> Placed:
+    """T: a random position, in whole pixels, on a canvas of so many pixels."""
+    room = canvas - IMAGE
+    corner = draws.integers("position", 0, room + 1, 2).double()
+    move = normalised(1) * (room / 2 - corner)
+    zero = torch.zeros_like(move[:, :1])
+    scale = torch.full_like(zero, canvas / IMAGE)
+    return Affine(), torch.cat((scale, zero, move[:, :1], zero, scale, move[:, 1:]), 1)
+
+
 def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tensor:
     """Move points (N, H, W, 2) of images by a thin plate spline of 5×5 points and a linear map.
 

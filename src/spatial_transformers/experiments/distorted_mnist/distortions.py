@@ -5,6 +5,7 @@ agree.
 """
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from ..data.distortion import (
     rotated,
     rotation,
     square,
+    translated,
 )
 from ..data.draws import Draws
 from ..data.samples import Placed
@@ -76,27 +78,14 @@ def elastic(draws: Draws) -> Placed:
     return spline, ((points + moves) / scale - points).flatten(1)
 
 
-def translated(draws: Draws) -> Placed:
-    """TC: a random position, in whole pixels, on 60×60, among six patches (second-hand).
-
-    The patches are of 6×6 pixels, from random places of random other digits. Where they overlap,
-    the brighter pixel stays, which is our choice.
-    """
-    room = 60 - IMAGE
-    corner = draws.integers("position", 0, room + 1, 2).double()
-    move = normalised(1) * (room / 2 - corner)
-    canvas = 60 / IMAGE
-    zero = torch.zeros_like(move[:, :1])
-    scale = torch.full_like(zero, canvas)
-    return Affine(), torch.cat((scale, zero, move[:, :1], zero, scale, move[:, 1:]), 1)
-
-
+#: The patches of TC are second-hand: six pieces of 6×6 pixels from random places of random other
+#: digits. That the brighter pixel stays where they overlap is our choice.
 DISTORTIONS = {
     "R": Distortion(28, rotated),
     "RTS": Distortion(42, rotated_scaled_translated),
     "P": Distortion(28, projected),
     "E": Distortion(28, elastic),
-    "TC": Distortion(60, translated, patches=6),
+    "TC": Distortion(60, partial(translated, canvas=60), patches=6),
 }
 
 

@@ -144,8 +144,9 @@ def _still(draws: Draws) -> Draws:
 
 
 def _data(recipe: ColocalisationRecipe, folder: Path | None) -> Data:
-    train = load(recipe.digits, folder, recipe.experiment).train
-    digits = train.inputs[train.targets == recipe.digit][:IMAGES]
+    splits = load(recipe.digits, folder, recipe.experiment)
+    known = splits.train + splits.validation  # of MNIST, the encoder has not seen the latter
+    digits = known.inputs[known.targets == recipe.digit][-IMAGES:]
     if len(digits) < IMAGES:
         raise InputError(
             f"{folder}: {len(digits)} images of the digit {recipe.digit} were found; give a folder "
@@ -154,7 +155,7 @@ def _data(recipe: ColocalisationRecipe, folder: Path | None) -> Data:
     canvas = CANVASES[recipe.distortion]
 
     def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-        return canvas(inputs.float() / 255, _still(draws), train.inputs.to(inputs.device))
+        return canvas(inputs.float() / 255, _still(draws), known.inputs.to(inputs.device))
 
     family, theta = placed(Draws(0, 0, torch.arange(IMAGES)))
     images = InMemory(digits, frame(family, family.inverse(theta)).float())

@@ -41,7 +41,7 @@ ROUNDS = 20  # in which each is seen in an epoch
 OVERLAP = 0.5  # intersection over union above which a crop has found the digit
 LARGEST, SMALLEST = 0.95, 0.4  # crop allowed at first and in the end, in shares of the side
 RANGE = 0.25  # by how much the crop may be smaller than the one allowed
-SHRINKS = 0.8  # share of training in which it shrinks
+SHRINKS = 0.6  # share of training in which it shrinks
 _PLACES = 0  # the seed of where digits and clutter lie
 CANVASES = {
     "T": PLAIN,
@@ -166,7 +166,7 @@ def _data(recipe: ColocalisationRecipe, folder: Path | None) -> Data:
 EXPERIMENT = Experiment(
     ColocalisationRecipe(
         experiment="colocalisation",
-        epochs=12,
+        epochs=16,
         batch_size=32,
         lr=1e-3,
         weight_decay=0.0,

@@ -126,7 +126,7 @@ def _cells(
             yield cell_of(replace(recipe, distortion=distortion), distortion, row, error)
 
 
-def cell_of(recipe: ClassifierRecipe, column: str, row: str, error: float | None) -> Cell:
+def cell_of(recipe: Recipe, column: str, row: str, error: float | None) -> Cell:
     """Return a cell of the paper's table, whose row says model and transformation."""
     model, _, transformation = row.partition("/")
     named = {"transformation": transformation} if transformation else {}

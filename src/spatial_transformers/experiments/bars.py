@@ -19,6 +19,7 @@ def draw(results: Sequence[Result], metric: Metric, path: Path) -> None:
     panels: dict[str, list[Result]] = {}
     for result in results:
         panels.setdefault(result.cell.column, []).append(result)
+    compared = any(result.cell.baseline for result in results)
     rows = {result.cell.row: result.cell for panel in panels.values() for result in panel}
     places = {row: i for i, row in enumerate(sorted(rows, key=lambda row: _order(rows[row])))}
     figure = Figure(figsize=(2.4 * len(panels) + 1.6, 0.34 * len(rows) + 1.2), layout="constrained")
@@ -27,7 +28,7 @@ def draw(results: Sequence[Result], metric: Metric, path: Path) -> None:
         for result in bars:
             at, values, paper = places[result.cell.row], result.values(metric), result.cell.paper
             if values:
-                colour = _PLAIN if result.cell.baseline is None else _OURS
+                colour = _PLAIN if compared and result.cell.baseline is None else _OURS
                 panel.barh(at, mean(values), color=colour, height=0.7)
                 panel.plot(values, [at] * len(values), ".", color="black", markersize=3)
             if paper is not None:
@@ -41,8 +42,9 @@ def draw(results: Sequence[Result], metric: Metric, path: Path) -> None:
     handles = [
         axes[0].plot([], [], "|", color=_PAPER, markersize=10, label="paper")[0],
         axes[0].barh(0, 0, color=_OURS, label="ours"),
-        axes[0].barh(0, 0, color=_PLAIN, label="ours, without transformer"),
     ]
+    if compared:
+        handles.append(axes[0].barh(0, 0, color=_PLAIN, label="ours, without transformer"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     with whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)

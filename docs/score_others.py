@@ -1,8 +1,8 @@
 """Score trained networks on inputs that another program made: `python docs/score_others.py RUNS`.
 
 RUNS holds a folder per experiment, as `stn reproduce` fills it; --data is that of MNIST. OpenCV or
-SciPy distorts the first 2,000 test digits by numpy's random numbers, and the errors are written
-to `results/others.json` beside those of the experiment's own test inputs.
+SciPy distorts all test digits by numpy's random numbers (2,000 of them to volumes), and the errors
+are written to `results/others.json` beside those of the experiment's own test inputs.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from spatial_transformers.experiments.data.digits import mnist
 from spatial_transformers.experiments.recipe import Recipe
 
 Array = NDArray[Any]
-COUNT = 2_000
+VOLUMES = 2_000  # of 60×60×60 voxels, which SciPy takes a minute to fill
 RESULTS = Path(__file__).parent / "results" / "others.json"
 
 
@@ -82,8 +82,8 @@ def pictures(images: Array, labels: Array, draw: Generator) -> tuple[list[Array]
 
 def bodies(images: Array, labels: Array, draw: Generator) -> tuple[list[Array], Array]:
     """Return digits as bodies, turned and placed in volumes (SciPy)."""
-    volumes = []
-    for image in images:
+    some, volumes = draw.permutation(len(images))[:VOLUMES], []
+    for image in images[some]:
         turn = Rotation.from_euler("XYZ", draw.uniform(-45, 45, 3), degrees=True).as_matrix()
         centre = 29.5 + draw.uniform(-16, 16, 3)
         body = np.broadcast_to(image, (12, 28, 28))
@@ -92,7 +92,7 @@ def bodies(images: Array, labels: Array, draw: Generator) -> tuple[list[Array], 
             body, turn, offset, (60, 60, 60), order=1, mode="grid-constant"
         )
         volumes.append(volume[None])
-    return volumes, labels
+    return volumes, labels[some]
 
 
 MADE: dict[str, Callable[[Array, Array, Generator], tuple[list[Array], Array]]] = {
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     given = parser.parse_args()
     test = mnist(given.data).test
-    images, labels = test.inputs[:COUNT, 0].numpy() / np.float32(255), test.targets[:COUNT].numpy()
+    images, labels = test.inputs[:, 0].numpy() / np.float32(255), test.targets.numpy()
     found: dict[str, dict[str, dict[str, float]]] = {}
     for experiment, made in MADE.items():
         if not (given.runs / experiment).is_dir():

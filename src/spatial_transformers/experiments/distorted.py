@@ -19,18 +19,24 @@ from .task import Classification
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(Recipe):
-    """How a classifier of images that are distorted anew in every epoch is trained."""
+    """How a classifier is trained."""
 
     label_smoothing: float = fact(
         0.0, "share of every label that is spread over all classes", SHARE
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BentRecipe(ClassifierRecipe):
+    """How a classifier of images that are bent anew in every epoch is trained."""
+
     jitter: float = fact(
         0.0, "strength of random bends of the training images, at first", NOT_NEGATIVE
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistortedRecipe(ClassifierRecipe):
+class DistortedRecipe(BentRecipe):
     """How a classifier of images under one of several distortions is trained."""
 
     distortion: str = fact("R", "of the images, by the paper's name")

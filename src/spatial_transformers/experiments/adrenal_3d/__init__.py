@@ -15,14 +15,13 @@ from spatial_transformers import Affine, LocalisationCNN, Rigid, SpatialTransfor
 from ..base import Experiment
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
-from ..distorted import cell_of
-from ..networks import Classifier, assemble
-from ..recipe import SHARE, Recipe, fact
+from ..distorted import ClassifierRecipe, cell_of
+from ..networks import SOLID, Classifier, assemble
+from ..recipe import fact
 from ..task import Classification
 from .volumes import SIDE, generated, read
 
 MODELS = ("cnn", "st-cnn")
-FAMILIES = {"affine": Affine, "rigid": Rigid}
 VOLUMES = ("adrenal", "generated")
 CLASSES = 2  # normal, and with a mass
 BUDGET = 120_000  # parameters
@@ -30,29 +29,21 @@ TURNS = 10  # fixed turns under which each test volume is scored
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdrenalRecipe(Recipe):
+class AdrenalRecipe(ClassifierRecipe):
     """How a network that tells turned shapes apart is trained."""
 
     model: str = fact("st-cnn", "of the network, behind a spatial transformer or not", MODELS)
-    transformation: str = fact("rigid", "of the spatial transformer, in 3-D", (*FAMILIES,))
+    transformation: str = fact("rigid", "of the spatial transformer, in 3-D", (*SOLID,))
     volumes: str = fact("adrenal", "of a folder, or straight and bent rods", VOLUMES)
-    label_smoothing: float = fact(
-        0.0, "share of every label that is spread over all classes", SHARE
-    )
 
 
 def turned(draws: Draws) -> Placed:
     """Where a body lies: turned about the middle, by unit quaternions drawn uniformly."""
-    quaternion = draws.normal("turn", 1.0, 4)
-    w, x, y, z = (quaternion / quaternion.norm(dim=1, keepdim=True)).unbind(1)
-    matrix = torch.stack(
-        (
-            torch.stack((w * w + x * x - y * y - z * z, 2 * (x * y - w * z), 2 * (x * z + w * y))),
-            torch.stack((2 * (x * y + w * z), w * w - x * x + y * y - z * z, 2 * (y * z - w * x))),
-            torch.stack((2 * (x * z - w * y), 2 * (y * z + w * x), w * w - x * x - y * y + z * z)),
-        )
-    ).permute(2, 0, 1)
-    return Affine(ndim=3), torch.cat((matrix, torch.zeros_like(matrix[..., :1])), 2).flatten(1)
+    real, imaginary = draws.normal("turn", 1.0, 4).split((1, 3), 1)
+    length = imaginary.norm(dim=1, keepdim=True)
+    turn = 2 * torch.atan2(length, real) * imaginary / length  # about this axis, by its length
+    theta = torch.cat((turn, torch.zeros_like(turn)), 1)
+    return Affine(ndim=3), Rigid(ndim=3).matrix(theta).flatten(1)
 
 
 def _data(recipe: AdrenalRecipe, folder: Path | None) -> Data:
@@ -88,7 +79,7 @@ def _network(recipe: AdrenalRecipe) -> Classifier:
     def transformer() -> SpatialTransformer | None:
         if recipe.model == "cnn":
             return None
-        family = FAMILIES[recipe.transformation](ndim=3)
+        family = SOLID[recipe.transformation](ndim=3)
         return SpatialTransformer(LocalisationCNN(family, in_channels=1), family)
 
     return assemble(VolumeCNN, transformer, BUDGET)

@@ -10,7 +10,6 @@ A crop of the digit's size would see nothing of it at most places, and learn not
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from spatial_transformers import (
 
 from ..base import Cell, Experiment, Network
 from ..data.digits import DIGITS, load, verify
-from ..data.distortion import IMAGE, Distortion, translated
+from ..data.distortion import IMAGE
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..networks import UNGUARDED
@@ -45,7 +44,7 @@ SHRINKS = 0.6  # share of training in which it shrinks
 _PLACES = 0  # the seed of where digits and clutter lie
 CANVASES = {
     "T": PLAIN,
-    "TC": Distortion(CANVAS, partial(translated, canvas=CANVAS), patches=PATCHES),
+    "TC": replace(PLAIN, patches=PATCHES),
 }
 
 #: Table 5: images whose digit is found, in percent, by digit. The numbers of TC are second-hand.

@@ -22,7 +22,8 @@ from ..data.digits import DIGITS, load
 from ..data.distortion import IMAGE, Distortion, clutter, translated
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory
-from ..recipe import SHARE, Recipe, fact
+from ..distorted import ClassifierRecipe
+from ..recipe import fact
 from ..task import Classification
 
 CANVAS, PATCHES = 84, 16  # pixels along each side of a canvas, and pieces of clutter on it
@@ -84,14 +85,11 @@ def trained() -> Encoder:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewsRecipe(Recipe):
+class ViewsRecipe(ClassifierRecipe):
     """How the encoder is trained."""
 
     model: str = fact("encoder", "the one network there is", ("encoder",))
     digits: str = fact("mnist", "that are seen: of a folder, or those that ship", DIGITS)
-    label_smoothing: float = fact(
-        0.05, "share of every label that is spread over all classes", SHARE
-    )
 
 
 def looks(draws: Draws, nothing: Tensor) -> Tensor:
@@ -127,7 +125,14 @@ def _data(recipe: ViewsRecipe, folder: Path | None) -> Data:
 
 
 EXPERIMENT = Experiment(
-    ViewsRecipe(experiment="digit-views", epochs=4, batch_size=128, lr=3e-3, weight_decay=0.05),
+    ViewsRecipe(
+        experiment="digit-views",
+        epochs=4,
+        batch_size=128,
+        lr=3e-3,
+        weight_decay=0.05,
+        label_smoothing=0.05,
+    ),
     data=_data,
     network=lambda recipe: Encoder(),
     task=lambda recipe: Classification(NOTHING + 1, recipe.label_smoothing),

@@ -82,10 +82,13 @@ def translated(draws: Draws, canvas: int) -> Placed:
     """T: a random position, in whole pixels, on a canvas of so many pixels."""
     room = canvas - IMAGE
     corner = draws.integers("position", 0, room + 1, 2).double()
-    move = normalised(1) * (room / 2 - corner)
-    zero = torch.zeros_like(move[:, :1])
-    scale = torch.full_like(zero, canvas / IMAGE)
-    return Affine(), torch.cat((scale, zero, move[:, :1], zero, scale, move[:, 1:]), 1)
+    return upright(canvas / IMAGE, normalised(1) * (room / 2 - corner))
+
+
+def upright(scale: float, move: Tensor) -> Placed:
+    """Return the map of points p (N, 2) to scale · p + move."""
+    zero, (x, y) = torch.zeros_like(move[:, 0]), move.unbind(1)
+    return Affine(), torch.stack((zero + scale, zero, x, zero, zero + scale, y), 1)
 
 
 def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tensor:

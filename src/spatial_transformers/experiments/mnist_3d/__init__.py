@@ -16,16 +16,15 @@ from spatial_transformers import Affine, LocalisationCNN, Rigid, Sampler, Spatia
 
 from ..base import Experiment
 from ..data.digits import DIGITS, load, verify
-from ..data.distortion import IMAGE, bent, rotation
+from ..data.distortion import IMAGE, bent
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
-from ..distorted import ClassifierRecipe, cell_of
-from ..networks import CNN, HIDDEN, POINTS, UNGUARDED, Classifier, assemble
+from ..distorted import BentRecipe, cell_of
+from ..networks import CNN, HIDDEN, POINTS, SOLID, UNGUARDED, Classifier, assemble
 from ..recipe import fact
 from ..task import Classification
 
 MODELS = ("cnn", "st-cnn")
-FAMILIES = {"affine": Affine, "rigid": Rigid}
 SIDE = 60  # voxels of a volume, along each axis
 THICK = 12  # voxels of a digit, along depth
 TURN = 45.0  # degrees about each axis, at most
@@ -41,13 +40,12 @@ def placed(draws: Draws) -> Placed:
     The position is uniform where the body, before it is turned, stays in the volume; a body that
     would not stay after turning, either, has no ink there.
     """
+    rigid = Rigid(ndim=3)
     turn = torch.eye(3, dtype=torch.float64, device=draws.sample.device)
-    for axis, name in enumerate("xyz"):
-        plane = [other for other in range(3) if other != axis]
-        angle = draws.uniform(f"angle about {name}", -TURN, TURN)[:, 0]
-        about = torch.eye(3, dtype=angle.dtype, device=angle.device).repeat(len(angle), 1, 1)
-        about[:, torch.tensor(plane)[:, None], torch.tensor(plane)] = rotation(angle)
-        turn = turn @ about
+    for axis, (name, sign) in enumerate({"x": 1, "y": -1, "z": 1}.items()):
+        theta = torch.zeros(len(draws.sample), 6, dtype=turn.dtype, device=turn.device)
+        theta[:, axis] = sign * draws.uniform(f"angle about {name}", -TURN, TURN)[:, 0].deg2rad()
+        turn = turn @ rigid.matrix(theta)[..., :3]
     centre = draws.uniform("position", -1, 1, 3)[..., None] * (1 - IMAGE / SIDE)
     size = torch.tensor([IMAGE, IMAGE, THICK], device=turn.device)
     matrix = (SIDE / size)[:, None] * turn
@@ -55,11 +53,11 @@ def placed(draws: Draws) -> Placed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VolumeRecipe(ClassifierRecipe):
+class VolumeRecipe(BentRecipe):
     """How a network that reads digits in volumes is trained."""
 
     model: str = fact("st-cnn", "of the network, behind a spatial transformer or not", MODELS)
-    transformation: str = fact("affine", "of the spatial transformer, in 3-D", (*FAMILIES,))
+    transformation: str = fact("affine", "of the spatial transformer, in 3-D", (*SOLID,))
     digits: str = fact("mnist", "that become bodies: of a folder, or those that ship", DIGITS)
 
 
@@ -97,7 +95,7 @@ def _network(recipe: VolumeRecipe) -> Classifier:
     def transformer() -> SpatialTransformer | None:
         if not behind:
             return None
-        family = FAMILIES[recipe.transformation](ndim=3)
+        family = SOLID[recipe.transformation](ndim=3)
         localisation = LocalisationCNN.paper(
             family, in_channels=1, input_size=SEEN, hidden=HIDDEN, norm="batch"
         )

@@ -16,7 +16,7 @@ from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data
-from ..distorted import ClassifierRecipe, cell_of
+from ..distorted import BentRecipe, cell_of
 from ..distorted_mnist import DISTORTIONS
 from ..networks import Classifier, build
 from ..recipe import fact
@@ -43,7 +43,7 @@ PAPER = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdditionRecipe(ClassifierRecipe):
+class AdditionRecipe(BentRecipe):
     """How a network that adds two digits is trained."""
 
     model: str = fact("2x-st-fcn", "of the network, behind spatial transformers or not", MODELS)

@@ -3,6 +3,7 @@
 from .build import HIDDEN as HIDDEN
 from .build import MODELS as MODELS
 from .build import POINTS as POINTS
+from .build import SOLID as SOLID
 from .build import UNGUARDED as UNGUARDED
 from .build import Classifier as Classifier
 from .build import assemble as assemble

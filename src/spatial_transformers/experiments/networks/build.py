@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformers import (
+    Affine,
     LocalisationCNN,
     LocalisationFCN,
     Recurrent,
+    Rigid,
     Sampler,
     SpatialTransformer,
     make_transformation,
@@ -32,6 +34,8 @@ MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
 #: In front of a model with several transformers side by side (`2x-st-fcn`), or with one that is
 #: applied several times (`4-step-st-cnn`).
 _HOW_OFTEN = re.compile(r"^(?:(?P<maps>\d+)x-|(?P<steps>\d+)-step-)?st-")
+#: Families of transformers in 3-D, by the names that recipes have for them.
+SOLID = {"affine": Affine, "rigid": Rigid}
 POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier
 _START = 0.7  # share of the image, along each axis in the middle, that it reads at first
 HIDDEN = 64  # width of a localisation network's hidden layers

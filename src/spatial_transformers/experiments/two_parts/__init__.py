@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from spatial_transformers import (
-    Affine,
     Attention,
     Constrained,
     LocalisationCNN,
@@ -24,11 +23,11 @@ from spatial_transformers import (
 
 from ..base import Experiment
 from ..data.digits import DIGITS, load, verify
-from ..data.distortion import Distortion, clutter
+from ..data.distortion import Distortion, clutter, upright
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data, InMemory, Placed
-from ..distorted import ClassifierRecipe, cell_of
+from ..distorted import BentRecipe, cell_of
 from ..networks import CNN, POINTS, Classifier, assemble
 from ..recipe import fact
 from ..task import Classification
@@ -55,20 +54,18 @@ def apart(draws: Draws) -> Placed:
     room = picture.uniform("along", 0, 2 - 2 * width, PARTS).sort(1).values
     along = torch.where(second, room[:, 1] + width, room[:, 0])
     across = draws.uniform("across", 0, 2 - width)[:, 0]
-    upright = picture.uniform("axis", 0, 1)[:, 0].lt(0.5)
+    down = picture.uniform("axis", 0, 1)[:, 0].lt(0.5)
     corner = torch.stack((along, across), 1)
-    centre = torch.where(upright[:, None], corner.flip(1), corner) + width / 2 - 1
+    centre = torch.where(down[:, None], corner.flip(1), corner) + width / 2 - 1
     scale = CANVAS / PART
-    zero, one = torch.zeros_like(along), torch.full_like(along, scale)
-    x, y = (-scale * centre).unbind(1)
-    return Affine(), torch.stack((one, zero, x, zero, one, y), 1)
+    return upright(scale, -scale * centre)
 
 
 PARTS_APART = Apart(Distortion(CANVAS, apart))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoPartsRecipe(ClassifierRecipe):
+class TwoPartsRecipe(BentRecipe):
     """How a network that reads two parts is trained."""
 
     model: str = fact("2x-st-cnn", "of the network, behind spatial transformers or not", (*MODELS,))

@@ -22,10 +22,16 @@ _ENDINGS = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".ppm": "PPM",
 }
 _SAVED_WITH: Mapping[str, dict[str, Any]] = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}
 #: The modes that a format holds; the others hold all.
-_HOLDS = {"JPEG": ("L", "RGB"), "BMP": ("L", "RGB"), "WEBP": ("L", "RGB", "LA", "RGBA")}
+_HOLDS = {
+    "JPEG": ("L", "RGB"),
+    "BMP": ("L", "RGB"),
+    "PPM": ("L", "RGB"),
+    "WEBP": ("L", "RGB", "LA", "RGBA"),
+}
 _KEPT = ("icc_profile", "dpi")  # of what a file says besides its pixels
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
@@ -39,7 +45,7 @@ class Picture(NamedTuple):
 
 
 def read_image(path: Path) -> Picture:
-    """Read a PNG, JPEG, WebP, TIFF or BMP file, upright as its EXIF tag asks.
+    """Read a PNG, JPEG, WebP, TIFF, BMP or PPM file, upright as its EXIF tag asks.
 
     Raises:
         InputError: if it is not such a file, is damaged, has more than 2²⁶ pixels or several
@@ -56,7 +62,7 @@ def read_image(path: Path) -> Picture:
             image = ImageOps.exif_transpose(file)
     except UnidentifiedImageError as error:
         raise InputError(
-            f"{path}: not a PNG, JPEG, WebP, TIFF or BMP file; convert it first"
+            f"{path}: not a PNG, JPEG, WebP, TIFF, BMP or PPM file; convert it first"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: too large ({error}); give at most 2^26 pixels") from error

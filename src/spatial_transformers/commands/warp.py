@@ -24,7 +24,7 @@ _MOST = 1e6  # times that content grows or shrinks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the image, the map and the sampler's options."""
-    parser.add_argument("image", type=Path, help="a PNG, JPEG, WebP, TIFF or BMP file")
+    parser.add_argument("image", type=Path, help="a PNG, JPEG, WebP, TIFF, BMP or PPM file")
     parser.add_argument("--out", type=Path, required=True, help="such a file, too")
     parser.add_argument(
         "--transformation", help="what θ means, by name, or several joined by + (affine)"

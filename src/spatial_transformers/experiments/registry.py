@@ -14,6 +14,7 @@ from .base import Experiment
 from .colocalisation import EXPERIMENT as COLOCALISATION
 from .colocalisation.views import EXPERIMENT as DIGIT_VIEWS
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
+from .gtsrb import EXPERIMENT as GTSRB
 from .inverse_compositional import EXPERIMENT as INVERSE_COMPOSITIONAL
 from .mnist_3d import EXPERIMENT as MNIST_3D
 from .mnist_addition import EXPERIMENT as MNIST_ADDITION
@@ -24,7 +25,7 @@ from .two_parts import EXPERIMENT as TWO_PARTS
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
     for experiment in (
-        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION),
+        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB),
         *(COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
     )
 }

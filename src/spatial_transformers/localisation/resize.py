@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .._context import at_least, at_least_float32, autocasts, without_autocast
+from .._context import at_least, at_least_float32, autocasts, context, without_autocast
 from .._types import Image, InputError, Size, require_tensor
 from ..grid.regular import as_target
 
@@ -45,9 +45,12 @@ def resize(
             f"a localisation network of input_size {size} was given {image.dtype} of shape "
             f"{tuple(image.shape)}; give floating images (N, C, {axes})"
         )
+    eager = context(image) == "eager"
     with without_autocast(image.device):
         resized = at_least_float32(image)
-        for axis, target in enumerate(size, start=2):
+        for axis, target in reversed([*enumerate(size, start=2)]):  # the last one is not copied
+            if eager and image.shape[axis] == target:  # a traced graph is for all sizes
+                continue
             weights = _triangle(image.shape[axis], target, resized)
             resized = (resized.movedim(axis, -1) @ weights).movedim(-1, axis)
     return resized.to(image.dtype)

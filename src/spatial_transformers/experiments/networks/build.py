@@ -31,9 +31,9 @@ from .cnn import CNN
 from .fcn import FCN
 
 MODELS = ("cnn", "st-cnn", "fcn", "st-fcn")
-#: In front of a model with several transformers side by side (`2x-st-fcn`), or with one that is
-#: applied several times (`4-step-st-cnn`).
-_HOW_OFTEN = re.compile(r"^(?:(?P<maps>\d+)x-|(?P<steps>\d+)-step-)?st-")
+#: In front of a model with several transformers, side by side (`2x-st-fcn`) or at several depths
+#: (`3-deep-st-cnn`), or with one that is applied several times (`4-step-st-cnn`).
+_HOW_OFTEN = re.compile(r"^(?:(?P<maps>\d+)x-|(?P<steps>\d+)-step-|\d+-deep-)?st-")
 #: Families of transformers in 3-D, by the names that recipes have for them.
 SOLID = {"affine": Affine, "rigid": Rigid}
 POINTS = 2  # points that a transformer reads along each axis for one pixel of the classifier

@@ -1,0 +1,207 @@
+"""Traffic signs: GTSRB's from its official folders or from two files of arrays, or some made here.
+
+The official layout has a folder of PPM images for each class, with a list `GT-000cc.csv`, and one
+folder of test images, with the list `GT-final_test.csv`. All images are read whole, at 32×32
+pixels. Thirty images of a track show one sign, so tracks are not split between training and
+validation.
+"""
+
+import csv
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from spatial_transformers import InputError
+
+from ..._files import require_regular
+from ..data.pictures import read_pixels
+from ..data.samples import InMemory
+
+CLASSES = 43
+SIDE = 32  # pixels of an image, along each axis
+HELD_OUT = 10  # one track of so many validates, in each class
+_TRAIN, _TEST = "Final_Training/Images", "Final_Test/Images"
+_TEST_LIST = "GT-final_test.csv"
+_ARRAYS = "gtsrb32_train.npz", "gtsrb32_test.npz"
+_COLUMNS = ("Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
+_NAME = re.compile(r"^(?:(\d{5})_)?\d{5}\.ppm$")  # of an image, with its track in training
+_LARGEST = 1 << 28  # bytes of a file of arrays
+_LARGEST_LIST = 1 << 22
+_COUNTS = 640, 80, 320  # signs that are made to train, validate and test
+_CURE = (
+    f"give --data the folder that holds GTSRB's {_TRAIN}, {_TEST} and {_TEST_LIST}, or "
+    f"{' and '.join(_ARRAYS)}"
+)
+
+
+class _Listed(NamedTuple):
+    """An image of a list."""
+
+    path: Path
+    label: int
+    track: int
+
+
+def read(folder: Path | None) -> list[InMemory]:
+    """Return the images (N, 3, 32, 32) that train, validate and test, and their labels.
+
+    Raises:
+        InputError: for what is missing, damaged, or does not fit together.
+
+    """
+    if folder is None:
+        raise InputError(f"gtsrb has no data of its own; {_CURE}")
+    if (folder / _ARRAYS[0]).is_file():
+        (images, labels, tracks), (others, other_labels, _) = (
+            _from_arrays(folder / name) for name in _ARRAYS
+        )
+    else:
+        root = next((r for r in (folder, folder / "GTSRB") if (r / _TRAIN).is_dir()), None)
+        if root is None:
+            raise InputError(f"{folder}: no {_TRAIN} and no {_ARRAYS[0]} there; {_CURE}")
+        images, labels, tracks = _loaded(list(_training(root)))
+        others, other_labels, _ = _loaded(list(_test(root)))
+    held = held_out(labels, tracks)
+    parts = [(images[~held], labels[~held]), (images[held], labels[held]), (others, other_labels)]
+    for name, (_, found) in zip(("training", "validation", "test"), parts, strict=True):
+        if not len(found):
+            raise InputError(f"{folder}: no image is left for {name}; {_CURE}")
+    return [InMemory(*part) for part in parts]
+
+
+def held_out(labels: Tensor, tracks: Tensor) -> Tensor:
+    """Return which images validate: those of one track in ten of each class, at least of one.
+
+    A class that has one track only trains.
+    """
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(CLASSES):
+        mine = labels == label
+        known = tracks[mine].unique()
+        count = max(len(known) // HELD_OUT, min(len(known) - 1, 1))
+        order = torch.randperm(len(known), generator=torch.Generator().manual_seed(label))
+        held |= mine & torch.isin(tracks, known[order[: max(count, 0)]])
+    return held
+
+
+def _from_arrays(path: Path) -> tuple[Tensor, Tensor, Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; {_CURE}")
+    if path.stat().st_size > _LARGEST:
+        raise InputError(f"{path}: more than {_LARGEST} bytes; {_CURE}")
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            images, labels = found["x"], found["y"]
+            tracks = found["track"] if "track" in found else np.zeros_like(labels)
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not arrays of GTSRB ({error}); {_CURE}") from error
+    due = (len(labels), SIDE, SIDE, 3), (len(labels),), (len(labels),)
+    if (images.shape, labels.shape, tracks.shape) != due or images.dtype != np.uint8:
+        raise InputError(
+            f"{path}: images {images.shape} in {images.dtype}, labels {labels.shape} and tracks "
+            f"{tracks.shape}, not (N, {SIDE}, {SIDE}, 3) in uint8, (N,) and (N,); {_CURE}"
+        )
+    pixels = torch.from_numpy(images).movedim(-1, 1).contiguous()
+    return pixels, torch.from_numpy(labels).long(), torch.from_numpy(tracks).long()
+
+
+def _training(root: Path) -> Iterator[_Listed]:
+    """Give the images of all classes."""
+    for label in range(CLASSES):
+        name = f"{label:05d}"
+        for entry in _entries(root / _TRAIN / name / f"GT-{name}.csv", root / _TRAIN / name):
+            if entry.label != label:
+                raise InputError(
+                    f"{entry.path}: listed as class {entry.label} in the folder of class {label}; "
+                    "unpack GTSRB again"
+                )
+            yield entry
+
+
+def _test(root: Path) -> Iterator[_Listed]:
+    """Give the test images; their list with classes is a download of its own."""
+    places = (root / _TEST / _TEST_LIST, root / _TEST_LIST, root.parent / _TEST_LIST)
+    return _entries(next((p for p in places if p.is_file()), places[0]), root / _TEST)
+
+
+def _entries(path: Path, images: Path) -> Iterator[_Listed]:
+    """Give what a list says, whose columns are separated by semicolons."""
+    if not path.is_file():
+        raise InputError(f"{path}: the list of images is missing; {_CURE}")
+    require_regular(path)
+    if path.stat().st_size > _LARGEST_LIST:
+        raise InputError(f"{path}: more than {_LARGEST_LIST} bytes; {_CURE}")
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file, delimiter=";"), 2):
+            name = row.get("Filename") or ""
+            named = _NAME.match(name)
+            try:
+                width, height, *box, label = (int(row[column]) for column in _COLUMNS)
+            except (KeyError, TypeError, ValueError):
+                named = None
+            if named is None:
+                raise InputError(
+                    f"{path}, line {number}: not a file name and the numbers "
+                    f"{', '.join(_COLUMNS)}; unpack GTSRB again"
+                )
+            if not 0 <= label < CLASSES:
+                raise InputError(
+                    f"{path}, line {number}: class {label}; GTSRB has 0 to {CLASSES - 1}"
+                )
+            left, top, right, bottom = box
+            if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+                raise InputError(
+                    f"{path}, line {number}: the box {box} is not in an image of {width}×{height} "
+                    "pixels; unpack GTSRB again"
+                )
+            yield _Listed(images / name, label, int(named[1] or 0))
+
+
+def _loaded(entries: Sequence[_Listed]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return images, labels and tracks."""
+    images = torch.empty(len(entries), 3, SIDE, SIDE, dtype=torch.uint8)
+    for image, entry in zip(images, tqdm(entries, "reading", unit="image"), strict=True):
+        image.copy_(read_pixels(entry.path, SIDE))
+    labels = torch.tensor([entry.label for entry in entries], dtype=torch.long)
+    return images, labels, torch.tensor([entry.track for entry in entries], dtype=torch.long)
+
+
+def generated(folder: Path | None) -> list[InMemory]:
+    """Return signs of eight classes, red or blue in four shapes, turned and placed at random."""
+    if folder is not None:
+        raise InputError("generated signs need no folder; leave --data out")
+    draw = torch.Generator().manual_seed(0)
+    return [_shapes(count, draw) for count in _COUNTS]
+
+
+def _shapes(count: int, draw: torch.Generator) -> InMemory:
+    def uniform(low: float, high: float, *size: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *(size or (1, 1)), generator=draw)
+
+    labels = torch.arange(count) % 8
+    at = (torch.arange(SIDE) + 0.5) * 2 / SIDE - 1
+    x, y = (at - uniform(-0.35, 0.35)), (at[:, None] - uniform(-0.35, 0.35, 1, 1))
+    x, y = x.expand(count, SIDE, SIDE), y.expand(count, SIDE, SIDE)
+    turn, scale = uniform(-0.5, 0.5, 1, 1), uniform(0.35, 0.6, 1, 1)
+    x, y = (turn.cos() * x + turn.sin() * y) / scale, (turn.cos() * y - turn.sin() * x) / scale
+    edges = torch.stack(
+        (
+            (x.square() + y.square()).sqrt(),  # a circle
+            torch.maximum(x.abs() * 1.7 - y, 2 * y) / 1.4,  # a triangle
+            torch.maximum(x.abs(), y.abs()) * 1.15,  # a square
+            (x.abs() + y.abs()) * 0.85,  # a diamond
+        )
+    )
+    inside = edges[labels // 2, torch.arange(count)] < 1
+    bright = uniform(0.3, 1.0, 1, 1, 1)
+    colours = torch.tensor([[0.8, 0.15, 0.15], [0.15, 0.25, 0.8]])[labels % 2][..., None, None]
+    ground = uniform(0.1, 0.6, 3, 1, 1) + 0.1 * torch.randn(count, 3, SIDE, SIDE, generator=draw)
+    images = torch.where(inside[:, None], colours * bright, ground).clamp(0, 1)
+    return InMemory((255 * images).to(torch.uint8), labels)

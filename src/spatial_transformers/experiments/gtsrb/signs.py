@@ -9,7 +9,7 @@ validation.
 import csv
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,17 +140,13 @@ def _entries(path: Path, images: Path) -> Iterator[_Listed]:
         raise InputError(f"{path}: more than {_LARGEST_LIST} bytes; {_CURE}")
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         for number, row in enumerate(csv.DictReader(file, delimiter=";"), 2):
-            name = row.get("Filename") or ""
-            named = _NAME.match(name)
             try:
-                width, height, *box, label = (int(row[column]) for column in _COLUMNS)
-            except (KeyError, TypeError, ValueError):
-                named = None
-            if named is None:
+                listed, (width, height, *box, label) = _parsed(row, images)
+            except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
                     f"{path}, line {number}: not a file name and the numbers "
                     f"{', '.join(_COLUMNS)}; unpack GTSRB again"
-                )
+                ) from error
             if not 0 <= label < CLASSES:
                 raise InputError(
                     f"{path}, line {number}: class {label}; GTSRB has 0 to {CLASSES - 1}"
@@ -161,7 +157,16 @@ def _entries(path: Path, images: Path) -> Iterator[_Listed]:
                     f"{path}, line {number}: the box {box} is not in an image of {width}×{height} "
                     "pixels; unpack GTSRB again"
                 )
-            yield _Listed(images / name, label, int(named[1] or 0))
+            yield listed
+
+
+def _parsed(row: Mapping[str, str], images: Path) -> tuple[_Listed, Sequence[int]]:
+    """Return what a line lists, and its numbers; raise an error of Python for any other line."""
+    named = _NAME.match(row["Filename"])
+    if named is None:
+        raise ValueError
+    numbers = [int(row[column]) for column in _COLUMNS]
+    return _Listed(images / named[0], numbers[-1], int(named[1] or 0)), numbers
 
 
 def _loaded(entries: Sequence[_Listed]) -> tuple[Tensor, Tensor, Tensor]:

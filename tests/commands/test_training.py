@@ -51,7 +51,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["train", "svhn", "--out", "{new}"], "known: rotated-digits, distorted-mnist"),
+        (["train", "imagenet", "--out", "{new}"], "known: rotated-digits, distorted-mnist"),
         (["train", "distorted-mnist", "--out", "{new}"], "needs --data"),
         (["train", "rotated-digits", "--out", "{run}"], "holds a run already"),
         (["train", "distorted-mnist", "--resume", "--out", "{run}"], "rotated-digits → distorted"),

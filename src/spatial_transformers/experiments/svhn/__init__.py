@@ -1,0 +1,175 @@
+"""Whole house numbers (section 4.2, Table 2): one to five digits, read by five softmaxes at once.
+
+The paper's CNN has eleven hidden layers. *Single* has a spatial transformer in front of it, *Multi*
+one before each of its first four convolutions. `svhn` reads Street View House Numbers;
+`house-numbers` reads numbers that are made here, which look alike.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from spatial_transformers import Affine, LocalisationCNN, LocalisationFCN, SpatialTransformer
+
+from ..base import Cell, Experiment
+from ..data.digits import DIGITS, load
+from ..data.draws import Draws
+from ..data.samples import Data, InMemory, as_floats
+from ..distorted import ClassifierRecipe, cell_of
+from ..networks import Classifier, assemble
+from ..recipe import POSITIVE, Within, fact
+from ..task import Classification
+from .numbers import read
+from .street import LONGEST, LOOSE, NULL, TIGHT, glyphs, numbers, pictures, place
+
+#: The networks, and how many transformers they have.
+MODELS = {"cnn": 0, "st-cnn": 1, "4-deep-st-cnn": 4}
+NUMBERS = ("svhn", "generated")
+#: Filters of the paper's convolutions, and where it pools.
+FILTERS = (
+    *((48, True), (64, False), (128, True), (160, False), (192, True)),
+    *((192, False), (192, True), (192, False)),
+)
+_WHOLE = 64  # the paper's width
+_UNITS = 3072
+_KERNEL = 5
+_COUNTS = 60_000, 5_000, 10_000  # numbers that are made to train, validate and test
+_QUICK = 1_280, 160, 320
+
+#: Table 2, errors of sequences in percent.
+PAPER = {
+    "4-deep-st-cnn/affine": {TIGHT: 3.6, LOOSE: 3.9},
+    "st-cnn/affine": {TIGHT: 3.7, LOOSE: 3.9},
+    "cnn": {TIGHT: 4.0, LOOSE: 5.6},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumbersRecipe(ClassifierRecipe):
+    """How a network that reads house numbers is trained."""
+
+    model: str = fact("4-deep-st-cnn", "of the network, and its transformers", (*MODELS,))
+    transformation: str = fact("affine", "of the spatial transformers", ("affine",))
+    numbers: str = fact("svhn", "of a folder, or made of digits and fonts", NUMBERS)
+    digits: str = fact("mnist", "that are written in made numbers", DIGITS)
+    size: int = fact(
+        TIGHT,
+        "pixels of a crop along each axis, close to the number or loose",
+        Within(f"{TIGHT} or {LOOSE}", lambda size: size in (TIGHT, LOOSE)),
+    )
+    budget: int = fact(
+        2_000_000, "parameters of a network, at most; the paper's has 33 million", POSITIVE
+    )
+
+
+def _data(recipe: NumbersRecipe, folder: Path | None) -> Data:
+    if recipe.numbers == "svhn":
+        return Data(*read(folder, recipe.size), prepare=as_floats, workers=2)
+    known = glyphs(load(recipe.digits, folder, recipe.experiment))
+    counts = _COUNTS if recipe.digits == "mnist" else _QUICK
+    parts = [numbers(known, count, part) for part, count in enumerate(counts)]
+
+    def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
+        return pictures(known, inputs, draws, recipe.size)
+
+    return Data(*parts, prepare=prepare, place=lambda draws: place(draws, recipe.size))
+
+
+class Softmaxes(nn.Module):
+    """A label for each of five places: a digit, or none."""
+
+    def __init__(self, features: int):
+        super().__init__()
+        self.read = nn.Linear(features, LONGEST * (NULL + 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (N, 5, 11) of features (N, F)."""
+        return self.read(features).unflatten(1, (LONGEST, NULL + 1))
+
+
+def _first(size: int) -> SpatialTransformer:
+    """Return the transformer in front: a localisation network of two convolutions."""
+    family = Affine()
+    localisation = LocalisationCNN(
+        family, in_channels=3, input_size=size // 2, filters=(32, 32), hidden=32
+    )
+    return SpatialTransformer(localisation, family)
+
+
+def _deeper(channels: int) -> SpatialTransformer:
+    """Return one on a layer's features: its localisation network has two layers of 32 units."""
+    family = Affine()
+    localisation = LocalisationFCN(family, in_channels=channels, input_size=8, hidden=(32, 32))
+    return SpatialTransformer(localisation, family)
+
+
+def _layers(width: int, size: int, transformers: int) -> nn.Sequential:
+    """Return the paper's CNN at `width` sixty-fourths of its width.
+
+    Behind the transformer in front of it there are `transformers` - 1 more, each before one of the
+    convolutions that follow the first.
+    """
+    layers: list[nn.Module] = []
+    channels = 3
+    for number, (filters, pooled) in enumerate(FILTERS):
+        if 0 < number < transformers:
+            layers.append(_deeper(channels))
+        wide = max(filters * width // _WHOLE, 1)
+        layers += [
+            nn.Conv2d(channels, wide, _KERNEL, padding=_KERNEL // 2, bias=False),
+            *([nn.MaxPool2d(2)] if pooled else []),
+            nn.BatchNorm2d(wide),
+            nn.ReLU(),
+        ]
+        channels, size = wide, size // 2 if pooled else size
+    layers.append(nn.Flatten())
+    features, units = channels * size**2, _UNITS * width // _WHOLE
+    for _ in range(3):
+        layers += [nn.Linear(features, units, bias=False), nn.BatchNorm1d(units), nn.ReLU()]
+        features = units
+    return nn.Sequential(*layers, Softmaxes(features))
+
+
+def _network(recipe: NumbersRecipe) -> Classifier:
+    transformers = MODELS[recipe.model]
+    return assemble(
+        lambda width: _layers(width, recipe.size, transformers),
+        lambda: _first(recipe.size) if transformers else None,
+        recipe.budget,
+    )
+
+
+def _cells(recipe: NumbersRecipe) -> list[Cell]:
+    real = recipe.numbers == "svhn"
+    return [
+        cell_of(replace(recipe, size=size), f"{size}px", row, errors[size] if real else None)
+        for row, errors in PAPER.items()
+        for size in (TIGHT, LOOSE)
+    ]
+
+
+def _experiment(name: str, numbers: str) -> Experiment:
+    return Experiment(
+        NumbersRecipe(
+            experiment=name,
+            numbers=numbers,
+            epochs=12,
+            batch_size=128,
+            lr=2e-3,
+            localisation_lr=1.0,
+            weight_decay=0.05,
+            hold_out=False,
+            precision="bf16-mixed",
+        ),
+        data=_data,
+        network=_network,
+        task=lambda recipe: Classification(NULL + 1, recipe.label_smoothing),
+        shape=lambda recipe: (3, recipe.size, recipe.size),
+        cells=_cells,
+        quick=lambda recipe: replace(recipe, numbers="generated", digits="scikit-learn", epochs=4),
+    )
+
+
+EXPERIMENT = _experiment("svhn", "svhn")
+HOUSE_NUMBERS = _experiment("house-numbers", "generated")

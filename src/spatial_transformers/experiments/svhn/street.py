@@ -1,0 +1,197 @@
+"""House numbers that are made here: digits in rows on plates, coloured, shaded and seen askew.
+
+A number of one to five digits is printed, in a font that comes with matplotlib, or written in
+MNIST's digits. It hangs on a plate of another colour in front of a textured ground, and the picture
+is a crop about it, as SVHN's are: its box grown by 30%, or a loose one of twice that side.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from spatial_transformers import Affine, Projective, sample, warp
+
+from ..data.distortion import homography, square
+from ..data.draws import Draws
+from ..data.samples import InMemory, Placed
+
+LONGEST = 5  # digits of a number
+NULL = 10  # the label of a place without a digit
+TIGHT, LOOSE = 64, 128  # pixels of a crop along each axis, close to the number or loose
+GROWN = 1.3  # times its box is a tight crop about a number; a loose one is twice as large
+GLYPH = 32  # pixels of a digit's picture along each axis
+SHARES = (0.25, 0.35, 0.25, 0.1, 0.05)  # of numbers of one to five digits
+MOST = 10_000  # written digits for each part of the data
+WRITTEN = 0.3  # share of numbers in handwritten digits
+FONTS = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique"),
+    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique"),
+    *("DejaVuSerif", "DejaVuSerif-Bold"),
+    *("DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"),
+    *("cmr10", "cmb10", "cmss10", "cmtt10"),
+)
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Pictures of digits: those of all fonts, all digits of one after the other; written; none.
+
+    Args:
+        pictures: (G, 1, 32, 32) in uint8; each digit fills the height, and the last one is empty.
+        widths: (G,) as shares of the height.
+        labels: (G,), of the last one 10.
+        parts: (G,) which part of the data a written one belongs to, from 0, and otherwise -1.
+
+    """
+
+    pictures: Tensor
+    widths: Tensor
+    labels: Tensor
+    parts: Tensor
+
+    @property
+    def none(self) -> int:
+        """The number of the empty picture."""
+        return len(self.labels) - 1
+
+
+def glyphs(written: Sequence[InMemory]) -> Glyphs:
+    """Return digits as they are printed, and those that were written for each part of the data."""
+    from matplotlib import get_data_path
+
+    folder = Path(get_data_path()) / "fonts" / "ttf"
+    printed = [_printed(folder / f"{name}.ttf", digit) for name in FONTS for digit in range(10)]
+    drawn = [torch.stack(printed), *(part.inputs[:MOST].float() / 255 for part in written)]
+    pictures, widths = zip(*map(_filled, drawn), strict=True)
+    none = torch.tensor([NULL])
+    labels = [torch.arange(10).repeat(len(FONTS)), *(p.targets[:MOST] for p in written), none]
+    parts = [torch.full((len(group),), part) for part, group in enumerate(labels[:-1], -1)]
+    return Glyphs(
+        torch.cat((*pictures, torch.zeros(1, 1, GLYPH, GLYPH, dtype=torch.uint8))),
+        torch.cat((*widths, torch.ones(1))),
+        torch.cat(labels),
+        torch.cat((*parts, -torch.ones_like(none))),
+    )
+
+
+def _printed(font: Path, digit: int) -> Tensor:
+    """Return a digit (1, 96, 96) as a font has it."""
+    image = Image.new("L", (96, 96))
+    ImageDraw.Draw(image).text((48, 48), str(digit), 255, ImageFont.truetype(font, 64), anchor="mm")
+    return torch.from_numpy(np.array(image)).float()[None] / 255
+
+
+def _filled(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return digits (N, 1, 32, 32) that fill the height, and their widths (N,) as shares of it."""
+    seen = images[:, 0] > 0.25
+    spans = []
+    for axis in (1, 2):  # columns, then rows
+        there = seen.any(axis)
+        first = there.int().argmax(1)
+        last = there.shape[1] - there.flip(1).int().argmax(1)
+        spans.append((first, last))
+    (left, right), (top, bottom) = spans
+    height, size = (bottom - top).float(), images.shape[-1]
+    scale = height * 1.1 / size  # a margin
+    zero, x, y = torch.zeros_like(scale), (left + right) / size - 1, (top + bottom) / size - 1
+    theta = torch.stack((scale, zero, x, zero, scale, y), 1)
+    pictures = (255 * warp(images, theta, Affine(), size=GLYPH)).to(torch.uint8)
+    return pictures, ((right - left) / height).clamp(0.3, 1.0)
+
+
+def numbers(glyphs: Glyphs, count: int, part: int) -> InMemory:
+    """Return numbers for a part of the data: the glyphs (N, 5) of their digits, and labels (N, 5).
+
+    The digits of a number are all of one font, or all written.
+    """
+    draw = np.random.default_rng(part)
+    mine = glyphs.parts == part
+    hands = [(mine & (glyphs.labels == digit)).nonzero()[:, 0].numpy() for digit in range(10)]
+    chosen = np.full((count, LONGEST), glyphs.none)
+    lengths = draw.choice(LONGEST, count, p=SHARES) + 1
+    for row, length in zip(chosen, lengths, strict=True):
+        digits = draw.integers(10, size=length)
+        if draw.random() < WRITTEN:
+            row[:length] = [draw.choice(hands[digit]) for digit in digits]
+        else:
+            row[:length] = 10 * draw.integers(len(FONTS)) + digits
+    inputs = torch.from_numpy(chosen)
+    return InMemory(inputs, glyphs.labels[inputs])
+
+
+def place(draws: Draws, size: int) -> Placed:
+    """Where a crop's points lie in a number's own box, which spans [-1, 1] along both axes.
+
+    The box grown by 30% is the crop, moved by up to a tenth of it; a loose crop is twice as large
+    and the number anywhere in it. The box's corners are moved, so that it is seen askew.
+    """
+    still = square(draws.sample.device)
+    loose = size == LOOSE
+    share = (0.5 if loose else 1.0) / GROWN * draws.uniform("size", 0.85, 1.1)
+    room = (1 - share) if loose else torch.full_like(share, 0.1)
+    centre = room * draws.uniform("place", -1, 1, 2)
+    moves = share[..., None] * draws.uniform("corners", -0.12, 0.12, 8).view(-1, 4, 2)
+    corners = share[..., None] * still + centre[:, None] + moves
+    return Projective(), homography(corners, still)
+
+
+def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, size: int) -> Tensor:
+    """Return crops (N, 3, size, size) in [0, 1] of numbers (N, 5), chosen from the glyphs."""
+    family, theta = place(draws, size)
+    points = family.grid(theta.float(), size)  # (N, size, size, 2) in the number's box
+    ink = _inked(glyphs, chosen, draws, points)
+    plate = (points.abs() < draws.uniform("plate", 1.02, 1.3, 2)[:, None, None].to(points)).all(-1)
+    plate = plate[:, None] & draws.uniform("has plate", 0, 1).lt(0.6)[..., None, None]
+    colours = draws.uniform("colours", 0, 1, 9).view(-1, 3, 3, 1, 1).float()
+    colours = torch.lerp(colours.mean(2, keepdim=True), colours, 0.5)  # streets are rather grey
+    ground, board, paint = colours.unbind(1)
+    behind = torch.where(plate.any(1).flatten(1).any(1)[:, None, None, None], board, ground)
+    paint = _apart(paint, behind)
+    canvas = torch.where(plate, board, ground + _texture(draws, "texture", 0.3, size))
+    canvas = torch.lerp(canvas, paint.expand_as(canvas), ink)
+    canvas = canvas * (1 + _texture(draws, "shade", 0.35, size, cells=3)[:, :1])
+    light = draws.uniform("light", 0.5, 1.1)[..., None, None].float()
+    noise = draws.normal("noise", 0.02, 64).view(-1, 1, 8, 8).float().repeat(1, 1, size // 8, 1)
+    return (canvas * light + noise.repeat(1, 1, 1, size // 8)).clamp(0, 1)
+
+
+def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tensor:
+    """Return where ink is (N, 1, H, W): each digit in its part of the number's box."""
+    there = chosen != glyphs.none
+    widths = glyphs.widths.to(points.device)[chosen] * there + 0.12 * there
+    ends = widths.cumsum(1)
+    total = ends[:, -1:]
+    middle = (2 * ends - widths) / total - 1  # of each digit along the box
+    turn = draws.uniform("turns", -8, 8, LONGEST).deg2rad().to(points)
+    high = draws.uniform("heights", 0.85, 1.0, LONGEST).to(points)
+    shift = (1 - high) * draws.uniform("shifts", -1, 1, LONGEST).to(points)
+    ink = torch.zeros_like(points[:, None, ..., 0])
+    for k in range(LONGEST):
+        # the digit's own coordinates, of its height
+        x = (points[..., 0] - middle[:, k, None, None]) * total[:, :, None]
+        y = (points[..., 1] - shift[:, k, None, None]) / high[:, k, None, None]
+        cos, sin = turn[:, k, None, None].cos(), turn[:, k, None, None].sin()
+        at = torch.stack((cos * x + sin * y, cos * y - sin * x), -1) / 1.1
+        digit = glyphs.pictures.to(points.device)[chosen[:, k]].float() / 255
+        ink = torch.maximum(ink, sample(digit, at))
+    return ink
+
+
+def _apart(colour: Tensor, other: Tensor) -> Tensor:
+    """Return a colour that is at least 0.35 brighter or darker than another one, on average."""
+    gap = (colour - other).mean(1, keepdim=True)
+    least = torch.where(other.mean(1, keepdim=True) < 0.5, 0.35, -0.35)
+    enough = gap.abs() >= 0.35
+    return torch.where(enough, colour, (other + least + 0.3 * (colour - 0.5))).clamp(0, 1)
+
+
+def _texture(draws: Draws, purpose: str, strength: float, size: int, cells: int = 8) -> Tensor:
+    """Return smooth noise (N, 3, size, size) of so many cells along each axis."""
+    drawn = draws.uniform(purpose, -strength, strength, 3 * cells**2)
+    return F.interpolate(drawn.view(-1, 3, cells, cells).float(), size, mode="bilinear")

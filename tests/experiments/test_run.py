@@ -203,7 +203,7 @@ def test_embedded_data_have_no_folder(tmp_path):
         ({"patience": 3}, r"not a recipe \(differs in: \['patience'\]\)"),
         ({"version": 2}, "a recipe of version 2; give .* of version 1 to 1"),
         ({"version": "1"}, "a recipe of version '1'"),
-        ({"experiment": "svhn"}, "it names 'svhn'"),
+        ({"experiment": "imagenet"}, "it names 'imagenet'"),
         ({"experiment": ["x"]}, "experiment is a list, not a text"),
     ],
 )

@@ -13,6 +13,7 @@ from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
 from .colocalisation import EXPERIMENT as COLOCALISATION
 from .colocalisation.views import EXPERIMENT as DIGIT_VIEWS
+from .cub import EXPERIMENT as CUB
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
 from .gtsrb import EXPERIMENT as GTSRB
 from .inverse_compositional import EXPERIMENT as INVERSE_COMPOSITIONAL
@@ -27,7 +28,7 @@ from .two_parts import EXPERIMENT as TWO_PARTS
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
     for experiment in (
-        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN, HOUSE_NUMBERS),
+        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN, HOUSE_NUMBERS, CUB),
         *(COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
     )
 }

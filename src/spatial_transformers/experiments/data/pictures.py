@@ -11,8 +11,13 @@ from spatial_transformers import InputError
 from ..._images import read_image
 
 
-def read_pixels(path: Path, size: int | tuple[int, int] | None = None) -> Tensor:
-    """Return an image file's colours (3, H, W) in uint8, resized to a size, antialiased.
+def read_pixels(path: Path, size: int | None = None, *, square: bool = False) -> Tensor:
+    """Return an image file's colours (3, H, W) in uint8.
+
+    Args:
+        path: of the file.
+        size: of the result along each axis, resized with antialiasing; the image's own if None.
+        square: take the largest square in the middle; otherwise the aspect is not kept.
 
     Raises:
         InputError: if the file is missing, damaged, too large or not an image.
@@ -22,6 +27,11 @@ def read_pixels(path: Path, size: int | tuple[int, int] | None = None) -> Tensor
         raise InputError(f"{path}: the image is missing; unpack the data set again")
     values = read_image(path).values[:, :3]
     values = values[:, :1].expand(-1, 3, -1, -1) if values.shape[1] < 3 else values
+    if square:
+        height, width = values.shape[2:]
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        values = values[..., top : top + side, left : left + side]
     if size is not None:
         values = F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)
     return (255 * values[0]).round().clamp(0, 255).to(torch.uint8)

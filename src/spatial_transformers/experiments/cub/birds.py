@@ -1,0 +1,139 @@
+"""Birds: those of CUB-200-2011 from the official text layout, or some that are made here.
+
+`images.txt` names the pictures, `image_class_labels.txt` and `train_test_split.txt` say of each its
+class and whether it trains, by its id from 1 on; `classes.txt` names the classes.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from spatial_transformers import InputError
+
+from ..._files import require_regular
+from ..data.pictures import read_pixels
+from ..data.samples import InMemory
+
+SIDE = 224  # pixels of a picture along each axis
+CLASSES = 200  # of the whole set; some of them will do
+HELD_OUT = 6  # one picture of so many validates, in each class
+_LISTS = "classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt"
+_LARGEST_LIST = 1 << 23  # bytes
+_KINDS = 4  # colours of bodies, and of heads, of birds that are made
+_COUNTS = 320, 64, 160
+_CURE = f"give --data the folder that holds CUB-200-2011's images and {', '.join(_LISTS)}"
+
+
+def read(folder: Path | None) -> list[InMemory]:
+    """Return the pictures (N, 3, 224, 224) that train, validate and test, and their labels.
+
+    The middle square of a picture is resized.
+
+    Raises:
+        InputError: for what is missing, damaged, or does not fit together.
+
+    """
+    if folder is None:
+        raise InputError(f"cub has no data of its own; {_CURE}")
+    root = folder / "CUB_200_2011" if (folder / "CUB_200_2011").is_dir() else folder
+    classes, paths, labels, trains = (_listed(root / name) for name in _LISTS)
+    for name, found in zip(_LISTS[2:], (labels, trains), strict=True):
+        if odd := sorted(set(found) ^ set(paths)):
+            raise InputError(
+                f"{root / name}: the image {odd[0]} is in it or in {_LISTS[1]}, but not in both; "
+                "unpack the set again"
+            )
+    targets = [_number(root / _LISTS[2], label) for label in labels.values()]
+    for number, label in zip(labels, targets, strict=True):
+        if label not in classes or not 1 <= label <= CLASSES:
+            raise InputError(
+                f"{root / _LISTS[2]}: image {number} is of class {label}; known are the classes of "
+                f"{_LISTS[0]}, from 1 to {CLASSES}"
+            )
+    training = [_number(root / _LISTS[3], trains[number]) == 1 for number in labels]
+    pictures = [_picture(root, paths[number]) for number in labels]
+    return _split(root, pictures, torch.tensor(targets) - 1, torch.tensor(training))
+
+
+def _split(
+    root: Path, pictures: Sequence[Path], targets: Tensor, training: Tensor
+) -> list[InMemory]:
+    held = held_out(targets, training)
+    sides = [(training & ~held), held, ~training]
+    for name, side in zip(("train", "validate", "test"), sides, strict=True):
+        if not side.any():
+            raise InputError(f"{root / _LISTS[3]}: no picture is left to {name}; {_CURE}")
+    images = torch.empty(len(pictures), 3, SIDE, SIDE, dtype=torch.uint8)
+    for image, path in zip(images, tqdm(pictures, "reading", unit="picture"), strict=True):
+        image.copy_(read_pixels(path, SIDE, square=True))
+    return [InMemory(images[side], targets[side]) for side in sides]
+
+
+def held_out(targets: Tensor, training: Tensor) -> Tensor:
+    """Return which training pictures validate: one in six of each class, at least one of two."""
+    held = torch.zeros_like(training)
+    for label in targets.unique().tolist():
+        mine = (training & (targets == label)).nonzero()[:, 0]
+        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(label))
+        held[mine[order[: max(len(mine) // HELD_OUT, min(len(mine) - 1, 1))]]] = True
+    return held
+
+
+def _listed(path: Path) -> dict[int, str]:
+    """Return what a list says, by id."""
+    if not path.is_file():
+        raise InputError(f"{path}: the list is missing; {_CURE}")
+    require_regular(path)
+    if path.stat().st_size > _LARGEST_LIST:
+        raise InputError(f"{path}: more than {_LARGEST_LIST} bytes; {_CURE}")
+    found: dict[int, str] = {}
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for row, line in enumerate(filter(str.strip, lines), 1):
+        number, _, said = line.strip().partition(" ")
+        if not number.isdecimal() or not said or int(number) in found:
+            raise InputError(f"{path}, line {row}: not an id of its own and a value; {_CURE}")
+        found[int(number)] = said.strip()
+    return found
+
+
+def _number(path: Path, said: str) -> int:
+    if not said.isdecimal():
+        raise InputError(f"{path}: {said!r} was found where a number should be; {_CURE}")
+    return int(said)
+
+
+def _picture(root: Path, name: str) -> Path:
+    path = root / "images" / name
+    if ".." in Path(name).parts or Path(name).is_absolute() or not path.is_file():
+        raise InputError(f"{path}: listed in {_LISTS[1]}, but missing; unpack the set again")
+    return path
+
+
+def generated(folder: Path | None) -> list[InMemory]:
+    """Return birds of sixteen classes, by the colours of body and head, anywhere in a picture."""
+    if folder is not None:
+        raise InputError("generated birds need no folder; leave --data out")
+    draw = torch.Generator().manual_seed(0)
+    return [_drawn(count, draw) for count in _COUNTS]
+
+
+def _drawn(count: int, draw: torch.Generator) -> InMemory:
+    def uniform(low: float, high: float, *size: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *size, generator=draw)
+
+    labels = torch.arange(count) % _KINDS**2
+    colours = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.7, 0.3], [0.3, 0.4, 0.9], [0.9, 0.8, 0.2]])
+    body, head = (colours[kind][..., None, None] for kind in (labels // _KINDS, labels % _KINDS))
+    at = (torch.arange(SIDE) + 0.5) * 2 / SIDE - 1
+    x = at - uniform(-0.45, 0.45, 1, 1)
+    y = at[:, None] - uniform(-0.45, 0.45, 1, 1)
+    turn = uniform(-0.6, 0.6, 1, 1)
+    x, y = turn.cos() * x + turn.sin() * y, turn.cos() * y - turn.sin() * x
+    is_body = ((x / 0.32).square() + (y / 0.18).square() < 1)[:, None]
+    is_head = ((x - 0.36).square() + (y + 0.16).square() < 0.013)[:, None]
+    ground = uniform(0.2, 0.6, 3, 1, 1) + 0.08 * torch.randn(count, 3, SIDE, SIDE, generator=draw)
+    images = torch.where(is_head, head, torch.where(is_body, body, ground)).clamp(0, 1)
+    return InMemory((255 * images).to(torch.uint8), labels)

@@ -1,10 +1,11 @@
-"""Time the library against others, or train transformers where training is hostile.
+"""Time the library against others, and train with and without transformers.
 
 Examples:
   stn bench --quick
   stn bench shapes size-1x1x8x8 --json runs/bench.json
   stn bench --device cuda --json runs/bench-cuda.json
   stn bench hostile --data data/ --jobs 2 --json runs/hostile.json
+  stn bench overhead --json runs/overhead.json
 """
 
 import argparse
@@ -17,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "cases",
         nargs="*",
         metavar="CASE",
-        help="a case or a group (all of them); or `hostile`, then set-ups (all)",
+        help="a case or a group (all of them); or `overhead`; or `hostile`, then set-ups (all)",
     )
     parser.add_argument("--quick", action="store_true", help="few cases and repeats, no compiling")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="(cpu)")
@@ -46,6 +47,12 @@ def run(args: argparse.Namespace) -> int:
 
         options = {"seeds": args.seeds, "jobs": args.jobs, "quick": args.quick, "path": args.json}
         print(train(args.data, names=tuple(args.cases[1:]), **options))
+        return 0
+    if args.cases == ["overhead"]:
+        from ..benchmarks import overhead
+
+        options = {"quick": args.quick, "repeats": args.repeats, "device": args.device}
+        print(overhead.bench(path=args.json, **options))
         return 0
     from ..benchmarks.run import bench
 

@@ -140,6 +140,13 @@ def _network(recipe: NumbersRecipe) -> Classifier:
     )
 
 
+def of_the_paper(model: str) -> Classifier:
+    """Return a network of the paper's width, with random weights, for crops of 64 pixels."""
+    transformers = MODELS[model]
+    front = _first(TIGHT) if transformers else None
+    return Classifier(_layers(_WHOLE, TIGHT, transformers), front)
+
+
 def _cells(recipe: NumbersRecipe) -> list[Cell]:
     real = recipe.numbers == "svhn"
     return [

@@ -178,7 +178,7 @@ def test_a_rehearsal_trains_and_shows(tmp_path, monkeypatch):
 def test_made_birds_are_told_by_two_colours():
     train, _, _ = generated(None)
     assert train.inputs.shape[1:] == (3, 224, 224)
-    assert train.targets.bincount().tolist() == 16 * [20]
+    assert train.targets.bincount().tolist() == 16 * [10]
 
 
 def _changed(path, old, new):

@@ -23,7 +23,7 @@ HELD_OUT = 6  # one picture of so many validates, in each class
 _LISTS = "classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt"
 _LARGEST_LIST = 1 << 23  # bytes
 _KINDS = 4  # colours of bodies, and of heads, of birds that are made
-_COUNTS = 320, 64, 160
+_COUNTS = 160, 32, 80
 _CURE = f"give --data the folder that holds CUB-200-2011's images and {', '.join(_LISTS)}"
 
 

@@ -82,8 +82,16 @@ def _require_one_picture(path: Path, file: Image.Image) -> None:
     layouts = [str(a[0]) if isinstance(a, tuple) and a else str(a) for a in layouts]
     if any(layout.startswith(("RGB;16", "RGBA;16", "RGBX;16", "LA;16")) for layout in layouts):
         raise InputError(f"{path}: has colours of 16 bits; save it with 8, or as greyscale of 16")
+    if file.format == "PPM" and (file.mode in ("I", "F") or _largest_value(file) > 255):
+        raise InputError(f"{path}: has values of more than 8 bits; save it with 8")
     if file.mode == "P" and not (file.palette and file.palette.palette):
         raise InputError(f"{path}: damaged image file (its palette is missing); save it again")
+
+
+def _largest_value(file: Image.Image) -> int:
+    """Return what stands for white in a PPM file, which Pillow would cut to 8 bits."""
+    given = [tile[3] for tile in getattr(file, "tile", ()) if str(tile[0]).startswith("ppm")]
+    return max((int(a[1]) for a in given), default=255)
 
 
 def write_image(path: Path, picture: Picture) -> None:

@@ -37,6 +37,15 @@ def test_identity_keeps_every_bit(photo, tmp_path):
     assert np.array_equal(warp(photo, tmp_path / "o.png"), np.asarray(Image.open(photo)))
 
 
+def test_ppm_is_read_and_written(photo, tmp_path):
+    """Oracle: OpenCV's reading."""
+    warp(photo, tmp_path / "o.ppm")
+    assert np.array_equal(cv2.imread(tmp_path / "o.ppm"), cv2.imread(photo))
+    assert np.array_equal(
+        warp(tmp_path / "o.ppm", tmp_path / "o.png"), np.asarray(Image.open(photo))
+    )
+
+
 @pytest.mark.parametrize("degrees", [30, -75, 180])
 @pytest.mark.parametrize("corners", [(), ("--align-corners",)])
 def test_rotation(photo, tmp_path, degrees, corners):
@@ -203,6 +212,9 @@ REFUSALS = {
     "not an image": (["text.png", "--out", "o.png"], "not a PNG, JPEG"),
     "pages": (["pages.tiff", "--out", "o.png"], "holds 2 pictures"),
     "sixteen bits": (["deep.png", "--out", "o.png"], "colours of 16 bits"),
+    "sixteen bits, PPM": (["deep.ppm", "--out", "o.png"], "values of more than 8 bits"),
+    "sixteen bits, grey PPM": (["deep.pgm", "--out", "o.png"], "values of more than 8 bits"),
+    "floats, PPM": (["float.pfm", "--out", "o.png"], "values of more than 8 bits"),
     "pipe": (["pipe.png", "--out", "o.png"], "no regular file"),
     "truncated": (["cut.png", "--out", "o.png"], "damaged image file"),
     "width of theta": (["p.png", "--out", "o.png", "--theta", "1", "2"], "m11 m12 tx"),
@@ -251,7 +263,10 @@ def test_refusals(tmp_path, monkeypatch, capsys, name):
     (tmp_path / "text.png").write_text("hello")
     os.mkfifo("pipe.png")
     smooth((4, 6)).save("pages.tiff", save_all=True, append_images=[smooth((4, 6), seed=1)])
-    cv2.imwrite("deep.png", np.zeros((4, 6, 3), np.uint16))
+    for deep in ("deep.png", "deep.ppm"):
+        cv2.imwrite(deep, np.zeros((4, 6, 3), np.uint16))
+    cv2.imwrite("deep.pgm", np.zeros((4, 6), np.uint16))
+    cv2.imwrite("float.pfm", np.zeros((4, 6), np.float32))
     (tmp_path / "text.json").write_text('{"1": 2}')
     (tmp_path / "nan.json").write_text("[1, 0, 0, 0, 1, NaN]")
     (tmp_path / "cut.png").write_bytes((tmp_path / "p.png").read_bytes()[:-400])

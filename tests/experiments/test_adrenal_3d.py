@@ -96,16 +96,19 @@ def test_a_missing_or_odd_file_is_refused(tmp_path):
         named(NAME).data(defaults(NAME), None)
     with pytest.raises(InputError, match="no folder"):
         named(NAME).data(defaults(NAME, volumes="generated"), tmp_path)
-    with pytest.raises(InputError, match="no such file; give --data"):
+    with pytest.raises(InputError, match="the file is missing; give --data"):
         read()
     (tmp_path / "adrenalmnist3d.npz").write_bytes(b"none")
-    with pytest.raises(InputError, match="not a file of MedMNIST"):
+    with pytest.raises(InputError, match="not a file of the arrays asked for"):
         read()
     _file(tmp_path, val_labels=None)
-    with pytest.raises(InputError, match="not a file of MedMNIST"):
+    with pytest.raises(InputError, match="not a file of the arrays asked for"):
         read()
     _file(tmp_path, test_images=np.zeros((6, 28, 28, 27), np.uint8))
     with pytest.raises(InputError, match=r"test has volumes \(6, 28, 28, 27\)"):
+        read()
+    _file(tmp_path, test_labels=np.full((6, 1), 2))
+    with pytest.raises(InputError, match="a label of 2 was found, not 0 to 1"):
         read()
     _file(tmp_path, train_labels=np.array([[object()]] * 40))
     with pytest.raises(InputError, match="allow_pickle"):

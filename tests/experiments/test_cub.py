@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from spatial_transformers import InputError
 from spatial_transformers.experiments import cub, reproduce, run
+from spatial_transformers.experiments.cub import birds
 from spatial_transformers.experiments.cub.backbone import backbone
 from spatial_transformers.experiments.cub.birds import generated, held_out, read
 from spatial_transformers.experiments.cub.efficientnet import EfficientNetLite0
@@ -179,6 +180,10 @@ def test_made_birds_are_told_by_two_colours():
     train, _, _ = generated(None)
     assert train.inputs.shape[1:] == (3, 224, 224)
     assert train.targets.bincount().tolist() == 16 * [10]
+    for label, picture in zip(train.targets[:32].tolist(), train.inputs, strict=False):
+        for kind in {label // 4, label % 4}:  # body and head
+            colour = (255 * birds.COLOURS[kind]).to(torch.uint8)[:, None, None]
+            assert (picture == colour).all(0).sum() > 300
 
 
 def _changed(path, old, new):
@@ -193,6 +198,9 @@ def _changed(path, old, new):
         ("image_class_labels.txt", "10 1\n", "10 3\n", "image 10 is of class 3; known are"),
         ("image_class_labels.txt", "10 1\n", "", "image 10 is in it or in images.txt, but not"),
         ("train_test_split.txt", "10 1\n", "9 1\n", "image 9 is in it or in images.txt"),
+        ("train_test_split.txt", "10 1\n", "10 2\n", "2 was found where 1 or 0 should be"),
+        ("train_test_split.txt", "10 1\n", f"10 {5000 * '1'}\n", "was found where a number"),
+        ("images.txt", "11 001.Bird/1", "11 001.Bird/0", r"0\.jpg is listed 2 times"),
         ("train_test_split.txt", "10 1\n", "10 yes\n", "'yes' was found where a number"),
         ("images.txt", "10 001.Bird/0.jpg", "10 ../x.jpg", r"x\.jpg: listed in images\.txt, but"),
         ("images.txt", "10 001.Bird/0.jpg", "10", r"images\.txt, line 1: not an id"),
@@ -223,5 +231,5 @@ def test_damage_is_named(damaged, tmp_path):
     with pytest.raises(InputError, match="no picture is left to test"):
         read(damaged)
     split.unlink()
-    with pytest.raises(InputError, match=r"train_test_split\.txt: the list is missing"):
+    with pytest.raises(InputError, match=r"train_test_split\.txt: the file is missing"):
         read(damaged)

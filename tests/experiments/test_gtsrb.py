@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from spatial_transformers import InputError, SpatialTransformer
+from spatial_transformers import InputError, SpatialTransformer, export
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.gtsrb.signs import generated, held_out, read
@@ -113,8 +113,21 @@ def test_networks_are_of_one_size(model, count):
     transformers = [m for m in network.modules() if isinstance(m, SpatialTransformer)]
     assert len(transformers) == count
     assert 905_000 < count_parameters(network) <= 945_000
-    convolutions = [m.in_channels for m in network.modules() if type(m) is torch.nn.Conv2d]
-    assert convolutions[0] == 3
+    order = [type(layer).__name__ for layer in network.classifier]
+    order = [name for name in order if name in ("Conv2d", "SpatialTransformer")]
+    conv, st = "Conv2d", "SpatialTransformer"
+    due = {2: [conv, conv, st, conv], 3: [conv, st, conv, st, conv]}
+    assert order == due.get(count, 3 * [conv])
+
+
+@pytest.mark.traced
+def test_a_network_is_exported_for_any_size(tmp_path):
+    network = named(NAME).network(defaults(NAME)).eval()
+    images = torch.rand(3, 3, 48, 40)
+    path = tmp_path / "signs.pt2"
+    export(network, images, path)
+    found = torch.export.load(path).module()(images)
+    assert_close(found, network(images), rtol=1e-4, atol=1e-4)
 
 
 def test_generated_signs_are_red_or_blue():
@@ -149,6 +162,8 @@ def test_damage_is_named(damaged):
         ("Roi.X1", "Roi.Left", "line 2: not a file name and the numbers Width"),
         (";3\n", ";43\n", "line 2: class 43; GTSRB has 0 to 42"),
         (";3\n", ";4\n", r"00000_00000.ppm: listed as class 4 in the folder of class 3"),
+        ("00001_00000", "00000_00000", "line 4: 00000_00000.ppm is listed twice"),
+        ("Filename", '"Filename', "line 2: not a file name"),
         (";21;", ";24;", r"line 2: the box \[2, 1, 24, 56\] is not in an image of 23×57 pixels"),
     ):
         _replace(lists, old, new)
@@ -162,7 +177,7 @@ def test_damage_is_named(damaged):
     with pytest.raises(InputError, match=r"00001_00000.ppm: the image is missing"):
         read(damaged)
     lists.unlink()
-    with pytest.raises(InputError, match="the list of images is missing"):
+    with pytest.raises(InputError, match="the file is missing"):
         read(damaged)
 
 
@@ -177,18 +192,44 @@ def test_what_is_no_data_set_is_refused(damaged, tmp_path):
     with pytest.raises(InputError, match="no image is left for test"):
         read(damaged)
     (damaged / "GT-final_test.csv").unlink()
-    with pytest.raises(InputError, match=r"GT-final_test\.csv: the list of images is missing"):
+    with pytest.raises(InputError, match=r"GT-final_test\.csv: the file is missing"):
         read(damaged)
     train = tmp_path / "gtsrb32_train.npz"
     train.write_bytes(b"none")
-    with pytest.raises(InputError, match="not arrays of GTSRB"):
+    with pytest.raises(InputError, match="not a file of the arrays asked for"):
         read(tmp_path)
-    np.savez(train, x=np.zeros((2, 32, 32), np.uint8), y=np.zeros(2), track=np.zeros(2))
+    np.savez(train, x=np.zeros((2, 32, 32), np.uint8), y=np.zeros(2, int), track=np.zeros(2, int))
     with pytest.raises(InputError, match=r"images \(2, 32, 32\) in uint8"):
         read(tmp_path)
-    np.savez(train, x=np.zeros((2, 32, 32, 3), np.uint8), y=np.array([object()] * 2))
+    np.savez(
+        train, x=np.zeros((2, 32, 32, 3), np.uint8), y=np.array([object()] * 2), track=np.arange(2)
+    )
     with pytest.raises(InputError, match="allow_pickle"):
         read(tmp_path)
-    np.savez(train, x=np.zeros((2, 32, 32, 3), np.uint8), y=np.zeros(2), track=np.arange(2))
-    with pytest.raises(InputError, match=r"gtsrb32_test\.npz: no such file"):
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    for labels, words in (
+        (np.array([0, 43]), "a label of 43 was found, not 0 to 42"),
+        (np.array([-1, 0]), "a label of -1 was found"),
+        (np.array([0.0, 1.7]), "labels in float64, not whole numbers"),
+        (np.array(["a", "b"]), "labels in <U1, not whole numbers"),
+        (np.array(3), r"labels \(\)"),
+    ):
+        np.savez(train, x=images, y=labels, track=np.arange(2))
+        with pytest.raises(InputError, match=words):
+            read(tmp_path)
+    np.savez(train, x=images, y=np.zeros(2, int))
+    with pytest.raises(InputError, match=r"not a file of the arrays asked for .*track"):
+        read(tmp_path)
+    np.savez_compressed(train, x=images, y=np.zeros(2, int), track=np.arange(2))
+    damaged_bytes = bytearray(train.read_bytes())
+    damaged_bytes[60:70] = bytes(10)
+    train.write_bytes(damaged_bytes)
+    with pytest.raises(InputError, match="not a file of the arrays asked for"):
+        read(tmp_path)
+    np.save(tmp_path / "one.npy", images)
+    train.write_bytes((tmp_path / "one.npy").read_bytes())
+    with pytest.raises(InputError, match="not a file of the arrays asked for"):
+        read(tmp_path)
+    np.savez(train, x=images, y=np.zeros(2, int), track=np.arange(2))
+    with pytest.raises(InputError, match=r"gtsrb32_test\.npz: the file is missing"):
         read(tmp_path)

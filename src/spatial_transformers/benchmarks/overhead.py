@@ -1,4 +1,4 @@
-"""What spatial transformers add to a training step of the CNN that reads house numbers.
+"""What spatial transformers add to the CNN that reads house numbers: forward and backward passes.
 
 The paper's *Multi*, with four transformers, is "only 6% slower" than its CNN (section 4.2). All
 networks have the paper's width, so that they differ in their transformers alone.
@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import InputError, _machine
+from .. import _machine
 from .._files import write_json
 from ..experiments.svhn import MODELS, TIGHT, of_the_paper
+from .run import checked, limited
 from .timing import alternate
 
-REPEATS, QUICK = 15, 3
 _BATCH = 16
 
 
@@ -25,25 +25,29 @@ def bench(
     *,
     quick: bool = False,
     repeats: int | None = None,
+    threads: int | None = None,
     device: str = "cpu",
     path: Path | None = None,
 ) -> str:
-    """Time forward and backward passes in turn, and return a table.
+    """Time passes in float32 in turn, and return a table.
 
     Args:
         quick: fewer repeats.
-        repeats: timings of every network.
+        repeats: timings of every network; 15, or 5 if `quick`.
+        threads: of torch.
         device: where they run.
-        path: of the results.
+        path: of the results, which are written anew.
 
     Raises:
-        InputError: for less than one repeat.
+        InputError: for less than one repeat or thread, and a device that is not there.
 
     """
-    repeats = (QUICK if quick else REPEATS) if repeats is None else repeats
-    if repeats < 1:
-        raise InputError(f"{repeats} repeats were asked for; give 1 or more")
-    where = torch.device(device)
+    where, repeats = checked(device, quick, repeats, threads)
+    with limited(threads):
+        return _bench(where, repeats, path)
+
+
+def _bench(where: torch.device, repeats: int, path: Path | None) -> str:
     images = torch.rand(_BATCH, 3, TIGHT, TIGHT, device=where)
     networks = {model: of_the_paper(model).to(where).train() for model in MODELS}
     calls = {model: partial(_step, network, images) for model, network in networks.items()}
@@ -66,9 +70,9 @@ def bench(
 
 
 def table(found: dict[str, Any]) -> str:
-    """Return what each network's step takes, beside the CNN's."""
+    """Return what each network takes, beside the CNN's."""
     lines = [
-        "| network | transformers | step (ms) | beside the CNN's |",
+        "| network | transformers | both passes (ms) | beside the CNN's |",
         "| --- | ---: | ---: | ---: |",
     ]
     for row in found["rows"]:

@@ -36,12 +36,9 @@ def bench(
         InputError: for what cannot be measured here.
 
     """
-    where = _device(device)
+    where, repeats = checked(device, quick, repeats, threads)
     cases = _chosen(names, where, quick)
-    repeats = (QUICK if quick else REPEATS) if repeats is None else repeats
-    if repeats < 1 or (threads is not None and threads < 1):
-        raise InputError(f"{repeats} repeats and {threads} threads were asked for; give 1 or more")
-    with _threads(threads):
+    with limited(threads):
         configuration = {**_machine.facts(where, *PACKAGES), "repeats": repeats, "quick": quick}
         results = Results(configuration, path)
         todo = [(c, w) for c in cases for w in c.passes if not results.has(c.name, w)]
@@ -77,14 +74,26 @@ def _chosen(names: Sequence[str], device: torch.device, quick: bool) -> list[Cas
     return fits
 
 
-def _device(name: str) -> torch.device:
-    if name == "cuda" and not torch.cuda.is_available():
+def checked(
+    device: str, quick: bool, repeats: int | None, threads: int | None
+) -> tuple[torch.device, int]:
+    """Return where it runs, and how often: as given, or as is usual.
+
+    Raises:
+        InputError: for less than one repeat or thread, and a device that is not there.
+
+    """
+    if device == "cuda" and not torch.cuda.is_available():
         raise InputError("device cuda was asked for; this torch finds none here")
-    return torch.device(name)
+    repeats = (QUICK if quick else REPEATS) if repeats is None else repeats
+    if repeats < 1 or (threads is not None and threads < 1):
+        raise InputError(f"{repeats} repeats and {threads} threads were asked for; give 1 or more")
+    return torch.device(device), repeats
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def limited(count: int | None) -> Iterator[None]:
+    """Let torch have so many threads, or its own choice, while the block lasts."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

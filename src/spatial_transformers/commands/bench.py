@@ -51,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
     if args.cases == ["overhead"]:
         from ..benchmarks import overhead
 
-        options = {"quick": args.quick, "repeats": args.repeats, "device": args.device}
-        print(overhead.bench(path=args.json, **options))
+        options = {"quick": args.quick, "repeats": args.repeats, "threads": args.threads}
+        print(overhead.bench(device=args.device, path=args.json, **options))
         return 0
     from ..benchmarks.run import bench
 

@@ -133,9 +133,10 @@ class Classification(Task):
 
     def check(self, target: Tensor, source: object, experiment: str) -> None:
         """Refuse labels beyond the classes."""
-        if target.numel() and int(target.max()) >= self.classes:
+        wrong = target[(target < 0) | (target >= self.classes)]
+        if len(wrong):
             raise InputError(
-                f"{source}: a label of {int(target.max())} was found; {experiment} has the classes "
+                f"{source}: a label of {int(wrong[0])} was found; {experiment} has the classes "
                 f"0 to {self.classes - 1}"
             )
 

@@ -16,10 +16,10 @@ from ...experiments.data.digits import shipped
 from ...experiments.data.distortion import IMAGE
 from ...experiments.data.draws import Draws
 from ...experiments.data.idx import read_images_and_labels
+from ...experiments.data.official import read_arrays
 from ...experiments.distorted_mnist.distortions import DISTORTIONS
 
 TRAIN, TEST = 10_000, 5_000
-_LARGEST = 1 << 28  # bytes of one file
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,7 @@ def signs(data: Path, count: int, test: int) -> Images:
     parts: list[Tensor] = []
     for name, wanted in (("train", count), ("test", test)):
         path = data / "gtsrb32" / f"gtsrb32_{name}.npz"
-        if not path.is_file() or path.stat().st_size > _LARGEST:
-            raise InputError(f"{path}: missing; give --data a folder with gtsrb32/ in it")
-        with np.load(path, allow_pickle=False) as found:
-            x, y = found["x"], found["y"]
+        x, y = read_arrays(path, ("x", "y"), "give --data a folder with gtsrb32/ in it")
         drawn = np.random.default_rng(0).permutation(len(x))[:wanted]
         parts += [
             torch.from_numpy(x[drawn]).movedim(-1, 1).float() / 255,

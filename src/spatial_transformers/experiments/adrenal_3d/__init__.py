@@ -19,11 +19,10 @@ from ..distorted import ClassifierRecipe, cell_of
 from ..networks import SOLID, Classifier, assemble
 from ..recipe import fact
 from ..task import Classification
-from .volumes import SIDE, generated, read
+from .volumes import CLASSES, SIDE, generated, read
 
 MODELS = ("cnn", "st-cnn")
 VOLUMES = ("adrenal", "generated")
-CLASSES = 2  # normal, and with a mass
 BUDGET = 120_000  # parameters
 TURNS = 10  # fixed turns under which each test volume is scored
 

@@ -1,6 +1,5 @@
 """Shapes in volumes: AdrenalMNIST3D's from its file, or rods that are made here."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,13 @@ from torch import Tensor
 
 from spatial_transformers import InputError
 
+from ..data.official import read_arrays, require_labels
 from ..data.samples import InMemory
 
 SIDE = 28  # voxels along each axis
 _FILE = "adrenalmnist3d.npz"
 _PARTS = "train", "val", "test"
-_LARGEST = 1 << 28  # bytes of the file
+CLASSES = 2  # normal, and with a mass
 _COUNTS = 120, 30, 60  # rods that train, validate and test
 _CURE = f"give --data the folder that holds MedMNIST's {_FILE}"
 
@@ -29,22 +29,18 @@ def read(folder: Path | None) -> list[InMemory]:
     if folder is None:
         raise InputError(f"adrenal-3d needs --data, the folder of MedMNIST's {_FILE}")
     path = folder / _FILE
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {_CURE}")
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path}: more than {_LARGEST} bytes; {_CURE}")
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            parts = [(found[f"{part}_images"], found[f"{part}_labels"]) for part in _PARTS]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a file of MedMNIST's 3-D sets ({error}); {_CURE}") from error
+    names = [f"{part}_{what}" for part in _PARTS for what in ("images", "labels")]
+    found = read_arrays(path, names, _CURE)
+    parts = [*zip(found[::2], found[1::2], strict=True)]
     for part, (images, labels) in zip(_PARTS, parts, strict=True):
-        due = (len(labels), SIDE, SIDE, SIDE), (len(labels), 1)
+        count = len(labels) if labels.ndim else 0
+        due = (count, SIDE, SIDE, SIDE), (count, 1)
         if (images.shape, labels.shape) != due or images.dtype != np.uint8:
             raise InputError(
                 f"{path}: {part} has volumes {images.shape} in {images.dtype} and labels "
                 f"{labels.shape}, not (N, {SIDE}, {SIDE}, {SIDE}) in uint8 and (N, 1); {_CURE}"
             )
+        require_labels(path, labels[:, 0], CLASSES, _CURE)
     return [
         InMemory(torch.from_numpy(images)[:, None], torch.from_numpy(labels[:, 0]).long())
         for images, labels in parts

@@ -2,8 +2,8 @@
 
 A transformer of attention crops half of the picture's width for each of two or four streams, each a
 backbone pretrained on ImageNet, and their features together tell the class. One localisation
-network, a backbone too, predicts where all of them look, and begins with regions that tile the
-picture. Every backbone reads pictures of 112×112 pixels, also the one that sees the whole.
+network, a backbone too, predicts where all of them look, and begins with regions side by side.
+Every backbone reads pictures of 112×112 pixels, also the one that sees the whole.
 
 *Loose* is harder: the picture lies at a random place and scale among pieces of others.
 """
@@ -26,6 +26,7 @@ from spatial_transformers import (
 )
 
 from ..base import Experiment, Network
+from ..data.distortion import upright
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import ClassifierRecipe, cell_of
@@ -43,9 +44,9 @@ CROP = 0.5  # share of the picture's side that a stream reads
 VIEW = 112  # pixels along each axis of what a backbone reads
 SMALLEST, LARGEST = 0.4, 0.6  # share of a loose canvas's side that the picture spans
 PIECES = 4  # of other pictures along each axis of a loose canvas
-#: Where transformers look first; together they tile the middle, or all, of the picture.
+#: Where transformers look first, side by side: at a band across the picture, or at all of it.
 STARTS = {
-    2: ((-0.25, -0.25), (0.25, 0.25)),
+    2: ((-0.5, 0.0), (0.5, 0.0)),
     4: ((-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5)),
 }
 _REDUCED = 128  # channels, and then units, of the localisation network
@@ -70,9 +71,7 @@ def framed(draws: Draws) -> Placed:
     """Where the points of a loose canvas lie in the picture."""
     share = draws.uniform("share", SMALLEST, LARGEST)
     centre = (1 - share) * draws.uniform("place", -1, 1, 2)
-    zero, one = torch.zeros_like(share), torch.ones_like(share)
-    x, y = (centre / share).split(1, 1)
-    return Affine(), torch.cat((one / share, zero, -x, zero, one / share, -y), 1)
+    return upright(1 / share[:, 0], -centre / share)
 
 
 def only_part(draws: Draws) -> Placed:

@@ -4,6 +4,7 @@
 class and whether it trains, by its id from 1 on; `classes.txt` names the classes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from ..._files import require_regular
+from ..data.official import require_file
 from ..data.pictures import read_pixels
 from ..data.samples import InMemory
 
@@ -22,7 +23,9 @@ CLASSES = 200  # of the whole set; some of them will do
 HELD_OUT = 6  # one picture of so many validates, in each class
 _LISTS = "classes.txt", "images.txt", "image_class_labels.txt", "train_test_split.txt"
 _LARGEST_LIST = 1 << 23  # bytes
-_KINDS = 4  # colours of bodies, and of heads, of birds that are made
+_LONGEST = 10  # digits of an id
+#: Of bodies, and of heads, of birds that are made.
+COLOURS = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.7, 0.3], [0.3, 0.4, 0.9], [0.9, 0.8, 0.2]])
 _COUNTS = 160, 32, 80
 _CURE = f"give --data the folder that holds CUB-200-2011's images and {', '.join(_LISTS)}"
 
@@ -53,9 +56,14 @@ def read(folder: Path | None) -> list[InMemory]:
                 f"{root / _LISTS[2]}: image {number} is of class {label}; known are the classes of "
                 f"{_LISTS[0]}, from 1 to {CLASSES}"
             )
-    training = [_number(root / _LISTS[3], trains[number]) == 1 for number in labels]
+    split = [_number(root / _LISTS[3], trains[number]) for number in labels]
+    if wrong := [said for said in split if said not in (0, 1)]:
+        raise InputError(f"{root / _LISTS[3]}: {wrong[0]} was found where 1 or 0 should be")
     pictures = [_picture(root, paths[number]) for number in labels]
-    return _split(root, pictures, torch.tensor(targets) - 1, torch.tensor(training))
+    path, times = Counter(pictures).most_common(1)[0] if pictures else (root, 1)
+    if times > 1:
+        raise InputError(f"{root / _LISTS[1]}: {path} is listed {times} times")
+    return _split(root, pictures, torch.tensor(targets) - 1, torch.tensor(split) == 1)
 
 
 def _split(
@@ -84,25 +92,27 @@ def held_out(targets: Tensor, training: Tensor) -> Tensor:
 
 def _listed(path: Path) -> dict[int, str]:
     """Return what a list says, by id."""
-    if not path.is_file():
-        raise InputError(f"{path}: the list is missing; {_CURE}")
-    require_regular(path)
-    if path.stat().st_size > _LARGEST_LIST:
-        raise InputError(f"{path}: more than {_LARGEST_LIST} bytes; {_CURE}")
+    require_file(path, _CURE, _LARGEST_LIST)
     found: dict[int, str] = {}
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for row, line in enumerate(filter(str.strip, lines), 1):
+    for row, line in enumerate(lines, 1):
         number, _, said = line.strip().partition(" ")
-        if not number.isdecimal() or not said or int(number) in found:
+        if not line.strip():
+            continue
+        if not _is_number(number) or not said or int(number) in found:
             raise InputError(f"{path}, line {row}: not an id of its own and a value; {_CURE}")
         found[int(number)] = said.strip()
     return found
 
 
 def _number(path: Path, said: str) -> int:
-    if not said.isdecimal():
+    if not _is_number(said):
         raise InputError(f"{path}: {said!r} was found where a number should be; {_CURE}")
     return int(said)
+
+
+def _is_number(said: str) -> bool:
+    return said.isdecimal() and len(said) < _LONGEST
 
 
 def _picture(root: Path, name: str) -> Path:
@@ -124,9 +134,10 @@ def _drawn(count: int, draw: torch.Generator) -> InMemory:
     def uniform(low: float, high: float, *size: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *size, generator=draw)
 
-    labels = torch.arange(count) % _KINDS**2
-    colours = torch.tensor([[0.9, 0.2, 0.2], [0.2, 0.7, 0.3], [0.3, 0.4, 0.9], [0.9, 0.8, 0.2]])
-    body, head = (colours[kind][..., None, None] for kind in (labels // _KINDS, labels % _KINDS))
+    labels = torch.arange(count) % len(COLOURS) ** 2
+    body, head = (
+        COLOURS[kind][..., None, None] for kind in (labels // len(COLOURS), labels % len(COLOURS))
+    )
     at = (torch.arange(SIDE) + 0.5) * 2 / SIDE - 1
     x = at - uniform(-0.45, 0.45, 1, 1)
     y = at[:, None] - uniform(-0.45, 0.45, 1, 1)

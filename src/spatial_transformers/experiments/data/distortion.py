@@ -85,8 +85,8 @@ def translated(draws: Draws, canvas: int) -> Placed:
     return upright(canvas / IMAGE, normalised(1) * (room / 2 - corner))
 
 
-def upright(scale: float, move: Tensor) -> Placed:
-    """Return the map of points p (N, 2) to scale · p + move."""
+def upright(scale: float | Tensor, move: Tensor) -> Placed:
+    """Return the map of points p (N, 2) to scale · p + move, of one scale or (N,)."""
     zero, (x, y) = torch.zeros_like(move[:, 0]), move.unbind(1)
     return Affine(), torch.stack((zero + scale, zero, x, zero, zero + scale, y), 1)
 

@@ -72,6 +72,8 @@ class ServedData(LightningDataModule):
     def on_after_batch_transfer(self, batch: tuple[Tensor, Any], dataloader_idx: int) -> Batch:
         """Prepare a batch on its device: inputs and targets."""
         numbers, loaded = batch
+        if isinstance(loaded, InputError):
+            raise loaded
         if self.data.train.targets.device != numbers.device:
             self.data = self.data.to(numbers.device)
         trainer = self.trainer
@@ -138,4 +140,7 @@ class _Numbered(Dataset):
 
     def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Any]:
         number = torch.tensor(numbers)
-        return number, self.samples.load(number // self.repeats)
+        try:
+            return number, self.samples.load(number // self.repeats)
+        except InputError as error:  # raised by a data loader's process, it would bring a traceback
+            return number, error

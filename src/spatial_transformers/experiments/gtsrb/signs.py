@@ -2,16 +2,14 @@
 
 The official layout has a folder of PPM images for each class, with a list `GT-000cc.csv`, and one
 folder of test images, with the list `GT-final_test.csv`. All images are read whole, at 32×32
-pixels. Thirty images of a track show one sign, so tracks are not split between training and
-validation.
+pixels. Thirty images of a track show one sign, so the images that are held out are whole tracks.
 """
 
 import csv
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -20,7 +18,7 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from ..._files import require_regular
+from ..data.official import read_arrays, require_file, require_labels
 from ..data.pictures import read_pixels
 from ..data.samples import InMemory
 
@@ -32,8 +30,8 @@ _TEST_LIST = "GT-final_test.csv"
 _ARRAYS = "gtsrb32_train.npz", "gtsrb32_test.npz"
 _COLUMNS = ("Width", "Height", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2", "ClassId")
 _NAME = re.compile(r"^(?:(\d{5})_)?\d{5}\.ppm$")  # of an image, with its track in training
-_LARGEST = 1 << 28  # bytes of a file of arrays
-_LARGEST_LIST = 1 << 22
+_LARGEST_LIST = 1 << 22  # bytes
+_MOST_TRACKS = 100_000  # of a class: names have five digits for them
 _COUNTS = 640, 80, 320  # signs that are made to train, validate and test
 _CURE = (
     f"give --data the folder that holds GTSRB's {_TRAIN}, {_TEST} and {_TEST_LIST}, or "
@@ -59,9 +57,8 @@ def read(folder: Path | None) -> list[InMemory]:
     if folder is None:
         raise InputError(f"gtsrb has no data of its own; {_CURE}")
     if (folder / _ARRAYS[0]).is_file():
-        (images, labels, tracks), (others, other_labels, _) = (
-            _from_arrays(folder / name) for name in _ARRAYS
-        )
+        images, labels, tracks = _from_arrays(folder / _ARRAYS[0], tracked=True)
+        others, other_labels, _ = _from_arrays(folder / _ARRAYS[1], tracked=False)
     else:
         root = next((r for r in (folder, folder / "GTSRB") if (r / _TRAIN).is_dir()), None)
         if root is None:
@@ -91,23 +88,18 @@ def held_out(labels: Tensor, tracks: Tensor) -> Tensor:
     return held
 
 
-def _from_arrays(path: Path) -> tuple[Tensor, Tensor, Tensor]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; {_CURE}")
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path}: more than {_LARGEST} bytes; {_CURE}")
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            images, labels = found["x"], found["y"]
-            tracks = found["track"] if "track" in found else np.zeros_like(labels)
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not arrays of GTSRB ({error}); {_CURE}") from error
-    due = (len(labels), SIDE, SIDE, 3), (len(labels),), (len(labels),)
+def _from_arrays(path: Path, *, tracked: bool) -> tuple[Tensor, Tensor, Tensor]:
+    images, labels, *rest = read_arrays(path, ("x", "y", "track")[: 2 + tracked], _CURE)
+    tracks = rest[0] if tracked else np.zeros(labels.shape, int)
+    count = len(images) if images.ndim else 0
+    due = (count, SIDE, SIDE, 3), (count,), (count,)
     if (images.shape, labels.shape, tracks.shape) != due or images.dtype != np.uint8:
         raise InputError(
             f"{path}: images {images.shape} in {images.dtype}, labels {labels.shape} and tracks "
             f"{tracks.shape}, not (N, {SIDE}, {SIDE}, 3) in uint8, (N,) and (N,); {_CURE}"
         )
+    require_labels(path, labels, CLASSES, _CURE)
+    require_labels(path, tracks, _MOST_TRACKS, _CURE)
     pixels = torch.from_numpy(images).movedim(-1, 1).contiguous()
     return pixels, torch.from_numpy(labels).long(), torch.from_numpy(tracks).long()
 
@@ -133,13 +125,10 @@ def _test(root: Path) -> Iterator[_Listed]:
 
 def _entries(path: Path, images: Path) -> Iterator[_Listed]:
     """Give what a list says, whose columns are separated by semicolons."""
-    if not path.is_file():
-        raise InputError(f"{path}: the list of images is missing; {_CURE}")
-    require_regular(path)
-    if path.stat().st_size > _LARGEST_LIST:
-        raise InputError(f"{path}: more than {_LARGEST_LIST} bytes; {_CURE}")
+    require_file(path, _CURE, _LARGEST_LIST)
+    seen: set[str] = set()
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file, delimiter=";"), 2):
+        for number, row in enumerate(_lines(file), 2):
             try:
                 listed, (width, height, *box, label) = _parsed(row, images)
             except (KeyError, TypeError, ValueError) as error:
@@ -147,6 +136,9 @@ def _entries(path: Path, images: Path) -> Iterator[_Listed]:
                     f"{path}, line {number}: not a file name and the numbers "
                     f"{', '.join(_COLUMNS)}; unpack GTSRB again"
                 ) from error
+            if listed.path.name in seen:
+                raise InputError(f"{path}, line {number}: {listed.path.name} is listed twice")
+            seen.add(listed.path.name)
             if not 0 <= label < CLASSES:
                 raise InputError(
                     f"{path}, line {number}: class {label}; GTSRB has 0 to {CLASSES - 1}"
@@ -158,6 +150,10 @@ def _entries(path: Path, images: Path) -> Iterator[_Listed]:
                     "pixels; unpack GTSRB again"
                 )
             yield listed
+
+
+def _lines(file: TextIO) -> Iterator[Mapping[str, str]]:
+    return csv.DictReader(file, delimiter=";", quoting=csv.QUOTE_NONE)
 
 
 def _parsed(row: Mapping[str, str], images: Path) -> tuple[_Listed, Sequence[int]]:

@@ -10,5 +10,6 @@ from .build import assemble as assemble
 from .build import build as build
 from .build import count_parameters as count_parameters
 from .build import has_transformer as has_transformer
+from .build import laid_out as laid_out
 from .build import plain as plain
 from .cnn import CNN as CNN

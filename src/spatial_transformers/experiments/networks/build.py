@@ -129,7 +129,11 @@ def assemble(
         front = transformer()
         left = budget - (0 if front is None else count_parameters(front))
         width = _widest(lambda w: count_parameters(classifier(w)) <= left)
-    network = Classifier(classifier(width), transformer())
+    return laid_out(Classifier(classifier(width), transformer()))
+
+
+def laid_out(network: Classifier) -> Classifier:
+    """Return a network whose batches may be shared by processes, and convolutions fast."""
     share_batches(network)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):

@@ -6,22 +6,24 @@ one before each of its first four convolutions. `svhn` reads Street View House N
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from spatial_transformers import Affine, LocalisationCNN, LocalisationFCN, SpatialTransformer
 
 from ..base import Cell, Experiment
-from ..data.digits import DIGITS, load
+from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, as_floats
 from ..distorted import ClassifierRecipe, cell_of
-from ..networks import Classifier, assemble
+from ..networks import Classifier, assemble, laid_out
 from ..recipe import POSITIVE, Within, fact
 from ..task import Classification
 from .numbers import read
-from .street import LONGEST, LOOSE, NULL, TIGHT, glyphs, numbers, pictures, place
+from .street import LONGEST, LOOSE, NULL, TIGHT, Glyphs, glyphs, numbers, pictures, place
 
 #: The networks, and how many transformers they have.
 MODELS = {"cnn": 0, "st-cnn": 1, "4-deep-st-cnn": 4}
@@ -70,8 +72,12 @@ def _data(recipe: NumbersRecipe, folder: Path | None) -> Data:
     counts = _COUNTS if recipe.digits == "mnist" else _QUICK
     parts = [numbers(known, count, part) for part, count in enumerate(counts)]
 
+    @cache
+    def on(device: torch.device) -> Glyphs:
+        return known.to(device)
+
     def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-        return pictures(known, inputs, draws, recipe.size)
+        return pictures(on(inputs.device), inputs, draws, recipe.size)
 
     return Data(*parts, prepare=prepare, place=lambda draws: place(draws, recipe.size))
 
@@ -88,20 +94,22 @@ class Softmaxes(nn.Module):
         return self.read(features).unflatten(1, (LONGEST, NULL + 1))
 
 
-def _first(size: int) -> SpatialTransformer:
-    """Return the transformer in front: a localisation network of two convolutions."""
+def _first(size: int, transformers: int) -> SpatialTransformer:
+    """Return the transformer in front: of one, the localisation network has two convolutions."""
+    if transformers > 1:
+        return _fully_connected(3, size)
     family = Affine()
     localisation = LocalisationCNN(
         family, in_channels=3, input_size=size // 2, filters=(32, 32), hidden=32
     )
-    return SpatialTransformer(localisation, family)
+    return SpatialTransformer(localisation, family, size=size)
 
 
-def _deeper(channels: int) -> SpatialTransformer:
-    """Return one on a layer's features: its localisation network has two layers of 32 units."""
+def _fully_connected(channels: int, size: int) -> SpatialTransformer:
+    """Return one whose localisation network has two layers of 32 units, as all of Multi's."""
     family = Affine()
-    localisation = LocalisationFCN(family, in_channels=channels, input_size=8, hidden=(32, 32))
-    return SpatialTransformer(localisation, family)
+    localisation = LocalisationFCN(family, in_channels=channels, input_size=16, hidden=(32, 32))
+    return SpatialTransformer(localisation, family, size=size)
 
 
 def _layers(width: int, size: int, transformers: int) -> nn.Sequential:
@@ -114,7 +122,7 @@ def _layers(width: int, size: int, transformers: int) -> nn.Sequential:
     channels = 3
     for number, (filters, pooled) in enumerate(FILTERS):
         if 0 < number < transformers:
-            layers.append(_deeper(channels))
+            layers.append(_fully_connected(channels, size))
         wide = max(filters * width // _WHOLE, 1)
         layers += [
             nn.Conv2d(channels, wide, _KERNEL, padding=_KERNEL // 2, bias=False),
@@ -135,7 +143,7 @@ def _network(recipe: NumbersRecipe) -> Classifier:
     transformers = MODELS[recipe.model]
     return assemble(
         lambda width: _layers(width, recipe.size, transformers),
-        lambda: _first(recipe.size) if transformers else None,
+        lambda: _first(recipe.size, transformers) if transformers else None,
         recipe.budget,
     )
 
@@ -143,8 +151,8 @@ def _network(recipe: NumbersRecipe) -> Classifier:
 def of_the_paper(model: str) -> Classifier:
     """Return a network of the paper's width, with random weights, for crops of 64 pixels."""
     transformers = MODELS[model]
-    front = _first(TIGHT) if transformers else None
-    return Classifier(_layers(_WHOLE, TIGHT, transformers), front)
+    front = _first(TIGHT, transformers) if transformers else None
+    return laid_out(Classifier(_layers(_WHOLE, TIGHT, transformers), front))
 
 
 def _cells(recipe: NumbersRecipe) -> list[Cell]:
@@ -175,6 +183,7 @@ def _experiment(name: str, numbers: str) -> Experiment:
         shape=lambda recipe: (3, recipe.size, recipe.size),
         cells=_cells,
         quick=lambda recipe: replace(recipe, numbers="generated", digits="scikit-learn", epochs=4),
+        verify=verify if numbers == "generated" else None,
     )
 
 

@@ -7,6 +7,7 @@ box of all its digits, grown by 30%, or for a loose crop by as much as makes it 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from spatial_transformers import InputError
 
+from ..data.official import require_file
 from ..data.pictures import read_pixels
 from ..data.samples import InFiles
 from .street import GROWN, LONGEST, LOOSE, NULL
@@ -26,6 +28,10 @@ _LARGEST = 1 << 30  # bytes of a list
 _PER_NUMBER = 16  # digits that are read of one picture
 _KEYS = ("left", "top", "width", "height", "label")
 _HELD_OUT = 5_000  # numbers that validate, or a sixth if there are few
+_DAMAGED = (
+    *(LookupError, ValueError, TypeError, AttributeError),
+    *(OSError, RuntimeError, OverflowError, MemoryError),
+)
 _CURE = f"give --data the folder that holds SVHN's train and test (and extra), each with {_LIST}"
 
 
@@ -60,10 +66,10 @@ class Crops:
             grown = length * GROWN * (2 if self.size == LOOSE else 1)
             first = round(start + (length - grown) / 2)
             sides.append((first, first + max(round(grown), 1)))
-            if start >= pixels_there or start + length <= 0:
+            if start >= pixels_there or start + length <= 0 or length > 2 * pixels_there:
                 raise InputError(
-                    f"{path}: its number is listed at {tuple(box)}, outside its {width}×{height} "
-                    "pixels; unpack SVHN again"
+                    f"{path}: its number is listed at {tuple(box)}, which does not fit its "
+                    f"{width}×{height} pixels; unpack SVHN again"
                 )
         columns, rows = (torch.arange(first, last) for first, last in sides)
         crop = pixels[:, rows.clamp(0, height - 1)][..., columns.clamp(0, width - 1)]
@@ -104,6 +110,8 @@ def _numbers(folder: Path, crops: Crops) -> InFiles:
     """Return the numbers of one part that have at most five digits, and add their boxes."""
     paths, targets = [], []
     for path, box, labels in _listed(folder):
+        if path in crops.boxes:
+            raise InputError(f"{path}: listed twice; unpack SVHN again")
         if len(labels) <= LONGEST:
             crops.boxes[path] = box
             paths.append(path)
@@ -114,10 +122,7 @@ def _numbers(folder: Path, crops: Crops) -> InFiles:
 def _listed(folder: Path) -> Iterator[tuple[Path, Box, list[int]]]:
     """Give every picture of a part with the box of its number, and its digits."""
     path = folder / _LIST
-    if not path.is_file():
-        raise InputError(f"{path}: the list of pictures is missing; {_CURE}")
-    if path.stat().st_size > _LARGEST:
-        raise InputError(f"{path}: more than {_LARGEST} bytes; {_CURE}")
+    require_file(path, _CURE, _LARGEST)
     import h5py
 
     try:
@@ -132,7 +137,7 @@ def _listed(folder: Path) -> Iterator[tuple[Path, Box, list[int]]]:
                 yield _checked(folder, name, [_values(file, digits[key]) for key in _KEYS])
     except InputError:
         raise
-    except (LookupError, ValueError, TypeError, AttributeError, OSError, RuntimeError) as error:
+    except _DAMAGED as error:
         raise InputError(f"{path}: not SVHN's list of full numbers ({error}); {_CURE}") from error
 
 
@@ -152,6 +157,8 @@ def _checked(folder: Path, name: str, columns: list[list[float]]) -> tuple[Path,
     lefts, tops, widths, heights, labels = columns
     if len({len(column) for column in columns}) > 1 or not labels:
         raise InputError(f"{path}: boxes and labels of different counts; unpack SVHN again")
+    if not all(isfinite(x) for column in columns for x in column):
+        raise InputError(f"{path}: a digit's box is not finite; unpack SVHN again")
     if wrong := [label for label in labels if label not in range(1, 11)]:
         raise InputError(f"{path}: a digit is labelled {wrong[0]:g}; SVHN has 1 to 10")
     if min(widths) <= 0 or min(heights) <= 0:

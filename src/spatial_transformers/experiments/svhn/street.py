@@ -1,8 +1,8 @@
 """House numbers that are made here: digits in rows on plates, coloured, shaded and seen askew.
 
 A number of one to five digits is printed, in a font that comes with matplotlib, or written in
-MNIST's digits. It hangs on a plate of another colour in front of a textured ground, and the picture
-is a crop about it, as SVHN's are: its box grown by 30%, or a loose one of twice that side.
+MNIST's digits. It lies on a textured ground, most often on a plate of another colour, and the
+picture is a crop about it, as SVHN's are: its box grown by 30%, or a loose one of twice that side.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from spatial_transformers import Affine, Projective, sample, warp
+from spatial_transformers import Affine, InputError, Projective, sample, warp
 
 from ..data.distortion import homography, square
 from ..data.draws import Draws
@@ -54,6 +54,11 @@ class Glyphs:
     widths: Tensor
     labels: Tensor
     parts: Tensor
+
+    def to(self, device: torch.device) -> "Glyphs":
+        """Return the pictures on a device."""
+        parts = (self.pictures, self.widths, self.labels, self.parts)
+        return Glyphs(*(part.to(device) for part in parts))
 
     @property
     def none(self) -> int:
@@ -113,6 +118,8 @@ def numbers(glyphs: Glyphs, count: int, part: int) -> InMemory:
     draw = np.random.default_rng(part)
     mine = glyphs.parts == part
     hands = [(mine & (glyphs.labels == digit)).nonzero()[:, 0].numpy() for digit in range(10)]
+    if missing := [digit for digit, hand in enumerate(hands) if not len(hand)]:
+        raise InputError(f"no digit {missing[0]} was found to write numbers in; give all ten")
     chosen = np.full((count, LONGEST), glyphs.none)
     lengths = draw.choice(LONGEST, count, p=SHARES) + 1
     for row, length in zip(chosen, lengths, strict=True):
@@ -164,7 +171,7 @@ def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, size: int) -> Tensor:
 def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tensor:
     """Return where ink is (N, 1, H, W): each digit in its part of the number's box."""
     there = chosen != glyphs.none
-    widths = glyphs.widths.to(points.device)[chosen] * there + 0.12 * there
+    widths = glyphs.widths[chosen] * there + 0.12 * there
     ends = widths.cumsum(1)
     total = ends[:, -1:]
     middle = (2 * ends - widths) / total - 1  # of each digit along the box
@@ -172,23 +179,23 @@ def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tens
     high = draws.uniform("heights", 0.85, 1.0, LONGEST).to(points)
     shift = (1 - high) * draws.uniform("shifts", -1, 1, LONGEST).to(points)
     ink = torch.zeros_like(points[:, None, ..., 0])
+    digits = glyphs.pictures[chosen]
     for k in range(LONGEST):
         # the digit's own coordinates, of its height
         x = (points[..., 0] - middle[:, k, None, None]) * total[:, :, None]
         y = (points[..., 1] - shift[:, k, None, None]) / high[:, k, None, None]
         cos, sin = turn[:, k, None, None].cos(), turn[:, k, None, None].sin()
         at = torch.stack((cos * x + sin * y, cos * y - sin * x), -1) / 1.1
-        digit = glyphs.pictures.to(points.device)[chosen[:, k]].float() / 255
-        ink = torch.maximum(ink, sample(digit, at))
+        ink = torch.maximum(ink, sample(digits[:, k].float() / 255, at))
     return ink
 
 
 def _apart(colour: Tensor, other: Tensor) -> Tensor:
-    """Return a colour that is at least 0.35 brighter or darker than another one, on average."""
-    gap = (colour - other).mean(1, keepdim=True)
-    least = torch.where(other.mean(1, keepdim=True) < 0.5, 0.35, -0.35)
-    enough = gap.abs() >= 0.35
-    return torch.where(enough, colour, (other + least + 0.3 * (colour - 0.5))).clamp(0, 1)
+    """Return a colour whose mean is 0.35 or more above or below another one's."""
+    mean, its = colour.mean(1, keepdim=True), other.mean(1, keepdim=True)
+    moved = its + torch.where(its < 0.5, 0.35, -0.35)  # from 0 to 1, as `its` is
+    hue = (colour - mean) * torch.minimum(moved, 1 - moved).clamp(max=0.3)  # stays there, too
+    return torch.where((mean - its).abs() >= 0.35, colour, moved + hue)
 
 
 def _texture(draws: Draws, purpose: str, strength: float, size: int, cells: int = 8) -> Tensor:

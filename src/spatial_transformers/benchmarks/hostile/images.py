@@ -11,7 +11,6 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from ... import InputError
 from ...experiments.data.digits import shipped
 from ...experiments.data.distortion import IMAGE
 from ...experiments.data.draws import Draws

@@ -107,5 +107,5 @@ def test_refusals(tmp_path):
         bench(None, names=("typo",))
     with pytest.raises(InputError, match="0 seeds"):
         bench(None, seeds=0)
-    with pytest.raises(InputError, match=r"gtsrb32_train\.npz: missing"):
+    with pytest.raises(InputError, match=r"gtsrb32_train\.npz: the file is missing"):
         images.signs(tmp_path, 1, 1)

@@ -39,7 +39,8 @@ def figure_of(
         lines = grid_lines(transformation, theta)
     words = in_words(transformation, theta)
     count = len(images)
-    figure = Figure(figsize=(1.9 * count, 5.2), layout="constrained")
+    below = max(6, 1 + max(said.count("\n") for said in words))  # lines of words
+    figure = Figure(figsize=(1.9 * count, 4.48 + 0.12 * below), layout="constrained")
     axes = figure.subplots(2, count, squeeze=False)
     for i in range(count):
         _image(axes[0, i], images[i], titles[i])

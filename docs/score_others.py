@@ -2,10 +2,12 @@
 
 RUNS holds a folder per experiment, as `stn reproduce` fills it; --data is that of MNIST. OpenCV or
 SciPy distorts all test digits by numpy's random numbers (2,000 of them to volumes), and the errors
-are written to `results/others.json` beside those of the experiment's own test inputs.
+are written to `results/others.json` beside those of the experiment's own test inputs; what it says
+of runs that are not in RUNS stays.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,7 +86,7 @@ def bodies(images: Array, labels: Array, draw: Generator) -> tuple[list[Array], 
     """Return digits as bodies, turned and placed in volumes (SciPy)."""
     some, volumes = draw.permutation(len(images))[:VOLUMES], []
     for image in images[some]:
-        turn = Rotation.from_euler("XYZ", draw.uniform(-45, 45, 3), degrees=True).as_matrix()
+        turn = Rotation.from_euler("XYZ", draw.uniform(-75, 75, 3), degrees=True).as_matrix()
         centre = 29.5 + draw.uniform(-16, 16, 3)
         body = np.broadcast_to(image, (12, 28, 28))
         offset = np.array([5.5, 13.5, 13.5]) - turn @ centre
@@ -120,6 +122,8 @@ def main() -> None:
     test = mnist(given.data).test
     images, labels = test.inputs[:, 0].numpy() / np.float32(255), test.targets.numpy()
     found: dict[str, dict[str, dict[str, float]]] = {}
+    if RESULTS.is_file():
+        found = json.loads(RESULTS.read_text())
     for experiment, made in MADE.items():
         if not (given.runs / experiment).is_dir():
             continue

@@ -12,7 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spatial_transformers import Affine, LocalisationCNN, Rigid, Sampler, SpatialTransformer, warp
+from spatial_transformers import (
+    Affine,
+    LocalisationCNN,
+    Rigid,
+    SpatialTransformer,
+    region_start,
+    warp,
+)
 
 from ..base import Experiment
 from ..data.digits import DIGITS, load, verify
@@ -20,22 +27,21 @@ from ..data.distortion import IMAGE, bent
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import BentRecipe, cell_of
-from ..networks import CNN, HIDDEN, POINTS, SOLID, UNGUARDED, Classifier, assemble
-from ..recipe import fact
+from ..networks import CNN, POINTS, SOLID, Classifier, assemble
+from ..recipe import Within, fact
 from ..task import Classification
 
 MODELS = ("cnn", "st-cnn")
 SIDE = 60  # voxels of a volume, along each axis
 THICK = 12  # voxels of a digit, along depth
-TURN = 45.0  # degrees about each axis, at most
 CLASSES = 10
 VIEW, DEPTH = IMAGE, 16  # what a transformer gives to the classifier, and planes that are flattened
-SEEN = 20  # voxels along each axis of what the localisation network sees
+START = 0.5  # share of the volume, along each axis in the middle, that it reads at first
 BUDGET = 270_026  # parameters, as of distorted MNIST's CNN on 60×60 pixels
 
 
-def placed(draws: Draws) -> Placed:
-    """Where a body lies: turned about z, y and x by U(-45°, 45°) each, then moved at random.
+def placed(draws: Draws, most: float) -> Placed:
+    """Where a body lies: turned about z, y and x by U(-most, most) each, then moved at random.
 
     The position is uniform where the body, before it is turned, stays in the volume; a body that
     would not stay after turning, either, has no ink there.
@@ -44,7 +50,7 @@ def placed(draws: Draws) -> Placed:
     turn = torch.eye(3, dtype=torch.float64, device=draws.sample.device)
     for axis, (name, sign) in enumerate({"x": 1, "y": -1, "z": 1}.items()):
         theta = torch.zeros(len(draws.sample), 6, dtype=turn.dtype, device=turn.device)
-        theta[:, axis] = sign * draws.uniform(f"angle about {name}", -TURN, TURN)[:, 0].deg2rad()
+        theta[:, axis] = sign * draws.uniform(f"angle about {name}", -most, most)[:, 0].deg2rad()
         turn = turn @ rigid.matrix(theta)[..., :3]
     centre = draws.uniform("position", -1, 1, 3)[..., None] * (1 - IMAGE / SIDE)
     size = torch.tensor([IMAGE, IMAGE, THICK], device=turn.device)
@@ -58,12 +64,17 @@ class VolumeRecipe(BentRecipe):
 
     model: str = fact("st-cnn", "of the network, behind a spatial transformer or not", MODELS)
     transformation: str = fact("affine", "of the spatial transformer, in 3-D", (*SOLID,))
+    turn: float = fact(
+        45.0,
+        "degrees about each axis, at most",
+        Within("0 to 180", lambda degrees: 0 <= degrees <= 180),
+    )
     digits: str = fact("mnist", "that become bodies: of a folder, or those that ship", DIGITS)
 
 
-def extruded(images: Tensor, draws: Draws) -> Tensor:
+def extruded(images: Tensor, draws: Draws, turn: float) -> Tensor:
     """Return images (N, 1, 28, 28) as bodies in volumes (N, 1, 60, 60, 60)."""
-    family, theta = placed(draws)
+    family, theta = placed(draws, turn)
     bodies = images[:, :, None].expand(-1, -1, THICK, -1, -1)
     return warp(bodies, theta.to(images), family, size=SIDE)
 
@@ -71,9 +82,10 @@ def extruded(images: Tensor, draws: Draws) -> Tensor:
 def _data(recipe: VolumeRecipe, folder: Path | None) -> Data:
     def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
         images, jitter = inputs.float() / 255, recipe.jitter * strength
-        return extruded(bent(images, draws, jitter) if jitter else images, draws)
+        return extruded(bent(images, draws, jitter) if jitter else images, draws, recipe.turn)
 
-    return Data(*load(recipe.digits, folder, recipe.experiment), prepare=prepare, place=placed)
+    parts = load(recipe.digits, folder, recipe.experiment)
+    return Data(*parts, prepare=prepare, place=lambda draws: placed(draws, recipe.turn))
 
 
 class Flattened(nn.Module):
@@ -96,11 +108,9 @@ def _network(recipe: VolumeRecipe) -> Classifier:
         if not behind:
             return None
         family = SOLID[recipe.transformation](ndim=3)
-        localisation = LocalisationCNN.paper(
-            family, in_channels=1, input_size=SEEN, hidden=HIDDEN, norm="batch"
-        )
-        size = (DEPTH, POINTS * VIEW, POINTS * VIEW)
-        return SpatialTransformer(localisation, family, Sampler(), size=size, **UNGUARDED)
+        start = region_start(family, START)
+        localisation = LocalisationCNN(family, in_channels=1, start=start)
+        return SpatialTransformer(localisation, family, size=(DEPTH, *2 * (POINTS * VIEW,)))
 
     return assemble(classifier, transformer, BUDGET)
 
@@ -108,13 +118,14 @@ def _network(recipe: VolumeRecipe) -> Classifier:
 EXPERIMENT = Experiment(
     VolumeRecipe(
         experiment="mnist-3d",
-        epochs=4,
+        epochs=5,
         batch_size=64,
         lr=3e-3,
-        localisation_lr=1.0,
+        localisation_lr=3.0,
         weight_decay=0.05,
         label_smoothing=0.05,
         hold_out=False,
+        turn=75.0,
     ),
     data=_data,
     network=_network,

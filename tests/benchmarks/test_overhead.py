@@ -1,7 +1,6 @@
-"""What transformers add to a step: a network that waits says what is due."""
+"""What transformers add: networks that note their passes, and a clock that says what is due."""
 
 import json
-import time
 
 import pytest
 import torch
@@ -12,36 +11,48 @@ from spatial_transformers.benchmarks import overhead
 from spatial_transformers.commands import main
 from spatial_transformers.experiments.svhn import MODELS
 
+PASSES = []
 
-class _Waits(nn.Module):
-    """Takes 10 ms, and 2 ms more for each transformer: half of it forward, half backward."""
 
+class _Counted(nn.Module):
     def __init__(self, model):
         super().__init__()
-        self.seconds = 0.01 + 0.002 * MODELS[model]
+        self.model = model
         self.layer = nn.Linear(64, 1)
 
     def forward(self, image):
-        time.sleep(self.seconds / 2)
+        PASSES.append((self.model, "forward", tuple(image.shape)))
         result = self.layer(image)
-        result.register_hook(lambda _: time.sleep(self.seconds / 2))
+        result.register_hook(lambda _: PASSES.append((self.model, "backward")))
         return result, None
 
 
-def test_the_ratio_is_that_of_the_steps(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(overhead, "of_the_paper", _Waits)
+def _clock(calls, repeats, device):
+    """Call each once, and say 10 ms, and 2 ms more for each transformer."""
+    for call in calls.values():
+        call()
+    return {name: repeats * [0.01 + 0.002 * MODELS[name]] for name in calls}
+
+
+def test_the_ratio_is_that_of_both_passes(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(overhead, "of_the_paper", _Counted)
+    monkeypatch.setattr(overhead, "alternate", _clock)
+    PASSES.clear()
     path = tmp_path / "new" / "overhead.json"
-    assert main(["bench", "overhead", "--repeats", "5", "--json", str(path)]) == 0
+    assert main(["bench", "overhead", "--repeats", "7", "--json", str(path)]) == 0
+    passes = (("forward", (16, 3, 64, 64)), ("backward",))
+    assert [(model, *each) for model in MODELS for each in passes] == PASSES
     found = json.loads(path.read_text())
-    ratios = {row["network"]: row["ratio"] for row in found["rows"]}
-    assert ratios["cnn"] == 1
-    assert ratios["st-cnn"] == pytest.approx(1.2, abs=0.15)
-    assert ratios["4-deep-st-cnn"] == pytest.approx(1.8, abs=0.25)
-    assert found["repeats"] == 5
-    assert next(row["ms"] for row in found["rows"]) > 9  # both passes
+    rows = {row["network"]: (row["transformers"], row["ms"], row["ratio"]) for row in found["rows"]}
+    assert rows == {
+        "cnn": (0, 10, 1),
+        "st-cnn": (1, 12, pytest.approx(1.2)),
+        "4-deep-st-cnn": (4, 18, pytest.approx(1.8)),
+    }
+    assert found["repeats"] == 7
     printed = capsys.readouterr().out
     assert printed.strip() == overhead.table(found)
-    assert "| cnn | 0 |" in printed
+    assert "| 4-deep-st-cnn | 4 | 18 | +80.0 % |" in printed
 
 
 def test_networks_have_the_width_of_the_paper():

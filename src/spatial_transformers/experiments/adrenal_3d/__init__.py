@@ -24,6 +24,7 @@ from .volumes import CLASSES, SIDE, generated, read
 MODELS = ("cnn", "st-cnn")
 VOLUMES = ("adrenal", "generated")
 BUDGET = 120_000  # parameters
+PERTURBATION = 0.1  # of θ at first: any move off the identity blurs, and none leaves it by itself
 TURNS = 10  # fixed turns under which each test volume is scored
 
 
@@ -79,7 +80,8 @@ def _network(recipe: AdrenalRecipe) -> Classifier:
         if recipe.model == "cnn":
             return None
         family = SOLID[recipe.transformation](ndim=3)
-        return SpatialTransformer(LocalisationCNN(family, in_channels=1), family)
+        localisation = LocalisationCNN(family, in_channels=1, perturbation=PERTURBATION)
+        return SpatialTransformer(localisation, family)
 
     return assemble(VolumeCNN, transformer, BUDGET)
 

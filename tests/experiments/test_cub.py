@@ -16,7 +16,7 @@ from spatial_transformers import InputError
 from spatial_transformers.experiments import cub, reproduce, run
 from spatial_transformers.experiments.cub import birds
 from spatial_transformers.experiments.cub.backbone import backbone
-from spatial_transformers.experiments.cub.birds import generated, held_out, read
+from spatial_transformers.experiments.cub.birds import generated, read, validating
 from spatial_transformers.experiments.cub.efficientnet import EfficientNetLite0
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.registry import defaults, named
@@ -68,10 +68,10 @@ def test_the_official_layout_is_read(official, capfd):
 def test_one_picture_in_six_validates():
     targets = torch.arange(5).repeat_interleave(30)
     training = torch.arange(150) % 2 == 0
-    held = held_out(targets, training)
+    held = validating(targets, training)
     assert not (held & ~training).any()
     assert held.view(5, 30).sum(1).tolist() == 5 * [15 // 6]
-    assert not held_out(torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=torch.bool)).any()
+    assert not validating(torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=torch.bool)).any()
 
 
 def test_a_loose_picture_lies_where_it_is_said_to_be():

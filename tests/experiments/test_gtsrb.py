@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from spatial_transformers import InputError, SpatialTransformer, export
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
-from spatial_transformers.experiments.gtsrb.signs import generated, held_out, read
+from spatial_transformers.experiments.data.official import held_out
+from spatial_transformers.experiments.gtsrb.signs import HELD_OUT, generated, read
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
 
@@ -83,12 +84,12 @@ def test_arrays_are_read(tmp_path):
 def test_no_track_trains_and_validates():
     labels = torch.arange(43).repeat_interleave(30 * 12)
     tracks = torch.arange(12).repeat_interleave(30).repeat(43)
-    held = held_out(labels, tracks)
+    held = held_out(labels, tracks, HELD_OUT)
     assert held.sum() == 43 * 30  # one in ten, rounded down
     per_track = held.view(43, 12, 30)
     assert torch.equal(per_track.all(2), per_track.any(2))
     assert per_track.any(2).any(0).sum() > 3  # not the same track in each class
-    assert not held_out(torch.tensor([3, 3]), torch.tensor([1, 1])).any()
+    assert not held_out(torch.tensor([3, 3]), torch.tensor([1, 1]), HELD_OUT).any()
 
 
 def test_images_are_normalised_each():

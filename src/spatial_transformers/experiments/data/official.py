@@ -1,4 +1,4 @@
-"""Files of data sets in their official forms: there, not too large, and arrays that are arrays."""
+"""Data sets in their official forms: whole files, arrays that are arrays, and what is held out."""
 
 import zipfile
 import zlib
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from spatial_transformers import InputError
 
@@ -62,3 +64,24 @@ def require_labels(path: Path, labels: NDArray[Any], classes: int, cure: str) ->
     wrong = labels[(labels < 0) | (labels >= classes)]
     if len(wrong):
         raise InputError(f"{path}: a label of {wrong[0]} was found, not 0 to {classes - 1}; {cure}")
+
+
+def held_out(labels: Tensor, groups: Tensor, one_in: int) -> Tensor:
+    """Return which samples validate: one group in so many of each class, at least one of two.
+
+    The samples of a group stay together. A class that has one group only trains.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,) numbers, which mean something else in every class.
+        one_in: groups for each that validates.
+
+    """
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        mine = labels == label
+        known = groups[mine].unique()
+        count = max(len(known) // one_in, min(len(known) - 1, 1))
+        order = torch.randperm(len(known), generator=torch.Generator().manual_seed(label))
+        held |= mine & torch.isin(groups, known[order[:count]])
+    return held

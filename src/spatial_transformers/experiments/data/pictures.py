@@ -1,10 +1,12 @@
 """Reads photographs of data sets at the size that an experiment needs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from spatial_transformers import InputError
 
@@ -35,3 +37,11 @@ def read_pixels(path: Path, size: int | None = None, *, square: bool = False) ->
     if size is not None:
         values = F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)
     return (255 * values[0]).round().clamp(0, 255).to(torch.uint8)
+
+
+def read_all(paths: Sequence[Path], size: int, *, square: bool = False) -> Tensor:
+    """Return the colours (N, 3, size, size) of image files, under a progress bar: see above."""
+    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+    for image, path in zip(images, tqdm(paths, "reading", unit="image"), strict=True):
+        image.copy_(read_pixels(path, size, square=square))
+    return images

@@ -14,12 +14,11 @@ from typing import NamedTuple, TextIO
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spatial_transformers import InputError
 
-from ..data.official import read_arrays, require_file, require_labels
-from ..data.pictures import read_pixels
+from ..data.official import held_out, read_arrays, require_file, require_labels
+from ..data.pictures import read_all
 from ..data.samples import InMemory
 
 CLASSES = 43
@@ -65,27 +64,12 @@ def read(folder: Path | None) -> list[InMemory]:
             raise InputError(f"{folder}: no {_TRAIN} and no {_ARRAYS[0]} there; {_CURE}")
         images, labels, tracks = _loaded(list(_training(root)))
         others, other_labels, _ = _loaded(list(_test(root)))
-    held = held_out(labels, tracks)
+    held = held_out(labels, tracks, HELD_OUT)
     parts = [(images[~held], labels[~held]), (images[held], labels[held]), (others, other_labels)]
     for name, (_, found) in zip(("training", "validation", "test"), parts, strict=True):
         if not len(found):
             raise InputError(f"{folder}: no image is left for {name}; {_CURE}")
     return [InMemory(*part) for part in parts]
-
-
-def held_out(labels: Tensor, tracks: Tensor) -> Tensor:
-    """Return which images validate: those of one track in ten of each class, at least of one.
-
-    A class that has one track only trains.
-    """
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    for label in range(CLASSES):
-        mine = labels == label
-        known = tracks[mine].unique()
-        count = max(len(known) // HELD_OUT, min(len(known) - 1, 1))
-        order = torch.randperm(len(known), generator=torch.Generator().manual_seed(label))
-        held |= mine & torch.isin(tracks, known[order[: max(count, 0)]])
-    return held
 
 
 def _from_arrays(path: Path, *, tracked: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -167,9 +151,7 @@ def _parsed(row: Mapping[str, str], images: Path) -> tuple[_Listed, Sequence[int
 
 def _loaded(entries: Sequence[_Listed]) -> tuple[Tensor, Tensor, Tensor]:
     """Return images, labels and tracks."""
-    images = torch.empty(len(entries), 3, SIDE, SIDE, dtype=torch.uint8)
-    for image, entry in zip(images, tqdm(entries, "reading", unit="image"), strict=True):
-        image.copy_(read_pixels(entry.path, SIDE))
+    images = read_all([entry.path for entry in entries], SIDE)
     labels = torch.tensor([entry.label for entry in entries], dtype=torch.long)
     return images, labels, torch.tensor([entry.track for entry in entries], dtype=torch.long)
 

@@ -94,10 +94,10 @@ class Softmaxes(nn.Module):
         return self.read(features).unflatten(1, (LONGEST, NULL + 1))
 
 
-def _first(size: int, transformers: int) -> SpatialTransformer:
-    """Return the transformer in front: of one, the localisation network has two convolutions."""
-    if transformers > 1:
-        return _fully_connected(3, size)
+def _front(size: int, transformers: int) -> SpatialTransformer | None:
+    """Return the transformer in front, if any: a single one's localisation is convolutional."""
+    if transformers != 1:
+        return _fully_connected(3, size) if transformers else None
     family = Affine()
     localisation = LocalisationCNN(
         family, in_channels=3, input_size=size // 2, filters=(32, 32), hidden=32
@@ -143,7 +143,7 @@ def _network(recipe: NumbersRecipe) -> Classifier:
     transformers = MODELS[recipe.model]
     return assemble(
         lambda width: _layers(width, recipe.size, transformers),
-        lambda: _first(recipe.size, transformers) if transformers else None,
+        lambda: _front(recipe.size, transformers),
         recipe.budget,
     )
 
@@ -151,8 +151,8 @@ def _network(recipe: NumbersRecipe) -> Classifier:
 def of_the_paper(model: str) -> Classifier:
     """Return a network of the paper's width, with random weights, for crops of 64 pixels."""
     transformers = MODELS[model]
-    front = _first(TIGHT, transformers) if transformers else None
-    return laid_out(Classifier(_layers(_WHOLE, TIGHT, transformers), front))
+    layers = _layers(_WHOLE, TIGHT, transformers)
+    return laid_out(Classifier(layers, _front(TIGHT, transformers)))
 
 
 def _cells(recipe: NumbersRecipe) -> list[Cell]:

@@ -154,18 +154,18 @@ def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, size: int) -> Tensor:
     points = family.grid(theta.float(), size)  # (N, size, size, 2) in the number's box
     ink = _inked(glyphs, chosen, draws, points)
     plate = (points.abs() < draws.uniform("plate", 1.02, 1.3, 2)[:, None, None].to(points)).all(-1)
-    plate = plate[:, None] & draws.uniform("has plate", 0, 1).lt(0.6)[..., None, None]
+    plated = draws.uniform("has plate", 0, 1).lt(0.6)[..., None, None]
+    plate = plate[:, None] & plated
     colours = draws.uniform("colours", 0, 1, 9).view(-1, 3, 3, 1, 1).float()
     colours = torch.lerp(colours.mean(2, keepdim=True), colours, 0.5)  # streets are rather grey
     ground, board, paint = colours.unbind(1)
-    behind = torch.where(plate.any(1).flatten(1).any(1)[:, None, None, None], board, ground)
-    paint = _apart(paint, behind)
+    paint = _apart(paint, torch.where(plated, board, ground))
     canvas = torch.where(plate, board, ground + _texture(draws, "texture", 0.3, size))
     canvas = torch.lerp(canvas, paint.expand_as(canvas), ink)
     canvas = canvas * (1 + _texture(draws, "shade", 0.35, size, cells=3)[:, :1])
     light = draws.uniform("light", 0.5, 1.1)[..., None, None].float()
-    noise = draws.normal("noise", 0.02, 64).view(-1, 1, 8, 8).float().repeat(1, 1, size // 8, 1)
-    return (canvas * light + noise.repeat(1, 1, 1, size // 8)).clamp(0, 1)
+    noise = draws.normal("noise", 0.02, 64).view(-1, 1, 8, 8).float()
+    return (canvas * light + noise.repeat(1, 1, size // 8, size // 8)).clamp(0, 1)
 
 
 def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tensor:

@@ -9,12 +9,19 @@ from pathlib import Path
 from spatial_transformers.benchmarks.tables import TABLES, renewed
 from spatial_transformers.experiments import reproduce
 from spatial_transformers.experiments.registry import named
-from spatial_transformers.experiments.table import columns, details, overview, parts, poses
+from spatial_transformers.experiments.table import (
+    columns,
+    details,
+    independent,
+    overview,
+    parts,
+    poses,
+)
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
 _TABLES = {"poses": poses, "parts": parts}
-_SCORES = {"details": details, "columns": columns}
+_SCORES = {"details": details, "columns": columns, "independent": independent}
 
 
 def table(results: str, name: str) -> str:

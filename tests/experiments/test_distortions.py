@@ -211,13 +211,34 @@ def test_jitter_bends_but_little():
     still = Distortion(28, lambda d: rotated(Given(500, angle=[0])))
     bent = still(images, draws(500), images, 1.0)
     assert (still(images, draws(500), images) - images).abs().max() < 1e-5
-    ys, xs = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
-    mass = bent.sum((1, 2, 3))
-    centre = torch.stack(((bent[:, 0] * xs).sum((1, 2)), (bent[:, 0] * ys).sum((1, 2))), 1)
-    centre = centre / mass[:, None] - 13.5
-    assert centre.abs().max() < 0.15  # pixels
-    assert 0.05 < (mass / 144).std() < 0.25
+    assert _centres_of_mass(bent).abs().max() < 0.15  # pixels
+    assert 0.05 < (bent.sum((1, 2, 3)) / 144).std() < 0.25
     assert (bent - images).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize("patches", [0, 1])
+def test_with_a_shift_the_centre_of_mass_does_not_tell_the_angle(patches):
+    """Of a square that lies off the centre, in the frame of the canvas and in that of the image."""
+    images = torch.zeros(2000, 1, 28, 28)
+    images[:, :, 9:17, 12:20] = 1
+    keys, black = draws(2000), torch.zeros(1, 1, 28, 28)
+    for shift, off in (0, (2, -1)), (0.7, (0, 0)):
+        turned = Distortion(28, rotated, patches, shift)(images, keys, black, 1.0)
+        theta = rotated(keys)[1].view(-1, 2, 3)[..., :2].float()
+        on_canvas = _centres_of_mass(turned)
+        in_image = (theta @ on_canvas[..., None])[..., 0]
+        torch.testing.assert_close(in_image.mean(0), torch.tensor(off).float(), atol=0.1, rtol=0)
+        if shift:
+            for found in (on_canvas, in_image):
+                assert found.mean(0).abs().max() < 0.1
+                torch.testing.assert_close(found.T.cov(), 0.49 * torch.eye(2), atol=0.06, rtol=0)
+
+
+def _centres_of_mass(images):
+    """Return where images (N, 1, 28, 28) have their mass, (x, y) in pixels from the centre."""
+    at, mass = torch.arange(28.0) - 13.5, images[:, 0]
+    moments = torch.stack(((mass.sum(1) * at).sum(1), (mass.sum(2) * at).sum(1)), 1)
+    return moments / mass.sum((1, 2))[:, None]
 
 
 def test_jitter_leaves_digits_and_clutter_alike_in_sharpness():

@@ -12,6 +12,7 @@ from spatial_transformers import InputError, SpatialTransformer, export
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.data.official import held_out
+from spatial_transformers.experiments.gtsrb import jittered
 from spatial_transformers.experiments.gtsrb.signs import HELD_OUT, generated, read
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
@@ -97,10 +98,26 @@ def test_images_are_normalised_each():
         [1, 4, 16, 256], dtype=torch.int16
     ).view(-1, 1, 1, 1)
     data = named(NAME).data(defaults(NAME, signs="generated"), None)
-    shown = data.prepare(inputs.to(torch.uint8), Draws(0, 0, torch.arange(4)), data.train, 1.0)
+    shown = data.prepare(inputs.to(torch.uint8), Draws(0, 0, torch.arange(4)), data.train, 0.0)
     flat = shown.flatten(1)
     assert_close(flat.mean(1), torch.zeros(4), rtol=0, atol=1e-5)
     assert_close(flat.std(1), torch.tensor([1.0, 1, 1, 0]))  # the last one is black
+
+
+def test_jitter_is_as_strong_as_asked():
+    """Read at the middle, and along the axis x, within the range and near its ends."""
+    at = (torch.arange(32) + 0.5) / 16 - 1
+    ramps = torch.stack(torch.meshgrid(at, at, indexing="ij")).expand(2000, -1, -1, -1)
+    for strength in (1.0, 0.25):
+        read = jittered(ramps, Draws(0, 0, torch.arange(2000)), strength)
+        middle = read[:, :, 15:17, 15:17].mean((2, 3))  # where the middle is read
+        move = 0.15 * strength
+        assert 0.95 * move < middle.abs().amax() <= move
+        along = (read[:, :, 16, 20] - read[:, :, 16, 12]) * 2  # (y, x) of a half to the right
+        angle, length = torch.atan2(along[:, 0], along[:, 1]).rad2deg(), along.norm(dim=1)
+        assert 0.95 * 15 * strength < angle.abs().amax() <= 15.01 * strength + 0.5
+        assert 1 - move - 0.01 <= length.amin() < 1 - 0.9 * move
+        assert 1 + 0.9 * move < length.amax() <= 1 + move + 0.01
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,7 @@ def read_data(out):
     ("name", "read_it", "allowed"),
     [
         ("recipe.json", read_finished, 9),  # facts that are left out have their default
-        ("metrics.json", read_finished, 38),  # numbers of θ of any size
+        ("metrics.json", read_finished, 39),  # numbers of θ of any size
         ("data.json", read_data, 2),  # another folder, or none
     ],
 )

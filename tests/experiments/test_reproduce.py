@@ -110,13 +110,15 @@ def test_finished_runs_are_not_repeated(results, data):
 def test_check(results, data, capsys):
     options = "--data", data, "--only", ",".join(CELLS), "--check"
     assert stn(results, *options) == 0
-    assert "2 of 2 as before" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "TC/cnn/0, inputs of SciPy: " in printed
+    assert "4 of 4 as before" in printed
     path = results / "TC/cnn/0/metrics.json"
     written = path.read_text()
     metrics = json.loads(written)
     path.write_text(json.dumps({**metrics, "test_error": metrics["test_error"] + 1}))
     assert stn(results, *options) == 1
-    assert "1 of 2 as before" in capsys.readouterr().out
+    assert "3 of 4 as before" in capsys.readouterr().out
     path.write_text(written)
 
 

@@ -83,9 +83,9 @@ def test_held_out_images(tmp_path):
 def test_jitter_is_of_training_only_and_falls(tmp_path, monkeypatch):
     bent, seen = distortion._bent, set()
 
-    def watched(points, images, draws, strength):
+    def watched(points, images, draws, strength, shift):
         seen.add((draws.seed, draws.epoch, strength))
-        return bent(points, images, draws, strength)
+        return bent(points, images, draws, strength, shift)
 
     monkeypatch.setattr(distortion, "_bent", watched)
     train(defaults("rotated-digits", epochs=2, jitter=0.2), tmp_path / "run")

@@ -1,6 +1,6 @@
 """What an experiment is: its recipe, data, networks and task, and the paper's numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spatial_transformers import Recurrent, SpatialTransformer
 
-from .data.samples import Data
+from .data.samples import Data, Samples
 from .recipe import Recipe
 from .task import Metric, Task
 
@@ -74,6 +74,7 @@ class Experiment:
         threads: processor threads at most. Small networks gain little from a second thread, and
             wait long for it where the other core is busy.
         verify: refuses a folder whose data are not the paper's.
+        independent: makes test inputs without this library, by the names of what made them.
 
     """
 
@@ -86,6 +87,7 @@ class Experiment:
     quick: Callable[[Any], Recipe] | None = None
     threads: int | None = None
     verify: Callable[[Path], None] | None = None
+    independent: Callable[[Any, Path | None], Mapping[str, Samples]] | None = None
 
     @property
     def headline(self) -> Metric:

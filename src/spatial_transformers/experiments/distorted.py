@@ -12,6 +12,7 @@ from .data.digits import Splits
 from .data.distortion import Distortion
 from .data.draws import Draws
 from .data.samples import Data, InMemory
+from .independent import Maker, made
 from .networks import MODELS, Classifier, build, has_transformer, plain
 from .recipe import NOT_NEGATIVE, SHARE, Recipe, fact
 from .task import Classification
@@ -69,6 +70,7 @@ def distorted(
     quick: Callable[[Any], Recipe] | None = None,
     threads: int | None = None,
     verify: Callable[[Path], None] | None = None,
+    independent: Mapping[str, Mapping[str, Maker]] | None = None,
 ) -> Experiment:
     """Return an experiment.
 
@@ -85,6 +87,7 @@ def distorted(
         quick: see above.
         threads: see above.
         verify: see above.
+        independent: what else distorts the test images, by distortion and name.
 
     """
 
@@ -111,6 +114,11 @@ def distorted(
     def shape(recipe: DistortedRecipe) -> tuple[int, ...]:
         return (1, *2 * (distortions[recipe.distortion].size,))
 
+    def others(recipe: DistortedRecipe, folder: Path | None) -> dict[str, InMemory]:
+        test = load(recipe, folder).test
+        makers = (independent or {}).get(recipe.distortion, {})
+        return {name: made(maker, test) for name, maker in makers.items()}
+
     return Experiment(
         recipe,
         data=data,
@@ -121,6 +129,7 @@ def distorted(
         quick=quick,
         threads=threads,
         verify=verify,
+        independent=others,
     )
 
 

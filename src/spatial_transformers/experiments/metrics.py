@@ -13,6 +13,7 @@ from .registry import named
 _CURE = "delete it and finish the run with `stn train --resume`, or train again"
 _EXPECTED = {
     "recipe": {str: object},
+    "independent": {str: Finite},
     "test_images": int,
     "parameters": int,
     "theta": {str: {"mean": float, "std": float}},

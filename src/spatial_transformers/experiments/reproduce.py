@@ -151,14 +151,19 @@ def finished(chosen: Sequence[Cell], out: Path) -> list[Result]:
 def check(
     chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None, **trainer: Any
 ) -> Iterator[tuple[str, float, float]]:
-    """Score the weights in `out` again; yield a run's name, and its metric before and now."""
+    """Score the weights in `out` again; yield a run's name, and its metric before and now.
+
+    Where there are independent test inputs, the run with these follows.
+    """
     for cell, runs in finished(chosen, out):
         for facts in runs:
             _, folder = _run_of(cell, out, facts["recipe"]["seed"])
             if (folder / "model.safetensors").is_file():
                 again = run.evaluate(folder, data=data, **trainer)
-                key = f"test_{metric.key}"
-                yield str(folder.relative_to(out)), facts[key], again[key]
+                key, name = f"test_{metric.key}", str(folder.relative_to(out))
+                yield name, facts[key], again[key]
+                for inputs, before in facts["independent"].items():
+                    yield f"{name}, inputs of {inputs}", before, again["independent"][inputs]
 
 
 def report(chosen: Sequence[Cell], out: Path, metric: Metric, *, data: Path | None) -> str:

@@ -28,6 +28,7 @@ from .._types import brief
 from . import metrics, picture, tensors
 from .base import Experiment, Network
 from .checkpoint import CURE, WholeCheckpoints
+from .data.samples import Data
 from .data.served import ServedData
 from .learner import Learner
 from .networks import count_parameters
@@ -90,7 +91,7 @@ def train(
         made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
         _fit(runner, learner, served, out / "last.ckpt")
     found = {
-        **_score(runner, learner, served),
+        **_score(runner, learner, served, data),
         "validation": learner.validation,
         "made": {
             **made,
@@ -155,7 +156,8 @@ def evaluate(out: Path, *, data: Path | None = None, **options: Any) -> dict[str
     recipe, network = load(out)
     runner = trainer(logger=False, precision=recipe.precision, **options)
     learner = Learner(network, named(recipe.experiment).task(recipe), recipe)
-    return _score(runner, learner, _data(recipe, _at(out, data)))
+    data = _at(out, data)
+    return _score(runner, learner, _data(recipe, data), data)
 
 
 def load(out: Path) -> tuple[Recipe, Network]:
@@ -236,11 +238,25 @@ def _data(recipe: Recipe, folder: Path | None) -> ServedData:
         task.check(targets, folder, recipe.experiment)
     if not recipe.hold_out:
         data = replace(data, train=data.train + data.validation)
+    return _served(data, recipe)
+
+
+def _served(data: Data, recipe: Recipe) -> ServedData:
     return ServedData(data, batch_size=recipe.batch_size, seed=recipe.seed)
 
 
-def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, Any]:
-    with surroundings(named(learner.recipe.experiment).threads):
+def _score(
+    runner: Trainer, learner: Learner, served: ServedData, folder: Path | None
+) -> dict[str, Any]:
+    """Return the metrics of a network's test, and its headline on independent inputs."""
+    recipe, experiment = learner.recipe, named(learner.recipe.experiment)
+    others = experiment.independent(recipe, folder) if experiment.independent else {}
+    independent = {}
+    with surroundings(experiment.threads):
+        for name, samples in others.items():
+            data = Data(train=samples, validation=samples, test=samples)
+            runner.test(learner, _served(data, recipe), verbose=False)
+            independent[name] = learner.test[experiment.headline.key]
         runner.test(learner, served, verbose=False)
     transformer, aligned, followed = learner.network.transformer, {}, {}
     placed, targets = served.test_places()
@@ -254,8 +270,9 @@ def _score(runner: Trainer, learner: Learner, served: ServedData) -> dict[str, A
         else:
             aligned = alignment(placed, found, learner.task.groups(targets))
     return {
-        "recipe": learner.recipe.as_json(),
+        "recipe": recipe.as_json(),
         **{f"test_{key}": value for key, value in learner.test.items()},
+        "independent": independent,
         "test_images": len(targets),
         "parameters": count_parameters(learner.network),
         "theta": learner.theta_summary(),

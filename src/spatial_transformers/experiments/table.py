@@ -178,6 +178,30 @@ def columns(results: Sequence[Result], metric: Metric) -> str:
     return "\n".join(lines)
 
 
+def independent(results: Sequence[Result], metric: Metric) -> str:
+    """Return a row per cell: our metric, and on test inputs that were made without this library.
+
+    Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> from spatial_transformers.experiments.task import Classification
+        >>> run = {"test_error": 0.55, "independent": {"SciPy": 0.57}}
+        >>> results = [Result(Cell("R", "cnn", Recipe(experiment="distorted-mnist")), [run])]
+        >>> print(independent(results, Classification(10).metrics[0]))
+        | cell | ours (%) | SciPy (%) |
+        | --- | ---: | ---: |
+        | R/cnn | 0.55 | 0.57 |
+
+    """
+    scored = [r for r in results if any(run["independent"] for run in r.runs)]
+    names = list(dict.fromkeys(n for _, runs in scored for run in runs for n in run["independent"]))
+    lines = _head("cell", *map(metric.with_unit, ("ours", *names)))
+    for cell, runs in scored:
+        found = [[run["independent"][n] for run in runs if n in run["independent"]] for n in names]
+        own = _values([run for run in runs if run["independent"]], metric)
+        lines.append(_row(cell.name, *(f"{mean(v):.2f}" if v else "" for v in (own, *found))))
+    return "\n".join(lines)
+
+
 def parts(results: Sequence[Result]) -> str:
     """Return a row per transformer of every run: how its pose goes with that of each part.
 

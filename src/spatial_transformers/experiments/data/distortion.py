@@ -28,12 +28,15 @@ class Distortion:
         size: height and width of the canvas in pixels.
         place: draws where the canvas's points lie in the image.
         patches: how many pieces of other images clutter the canvas.
+        shift: how far from the centre a training image's centre of mass lies, in pixels along each
+            axis (the standard deviation); 0 leaves it where it is. See `_bent`.
 
     """
 
     size: int
     place: Callable[[Draws], Placed]
     patches: int = 0
+    shift: float = 0.0
 
     def __call__(self, images: Tensor, draws: Draws, others: Tensor, jitter: float = 0) -> Tensor:
         """Return the images (N, 1, H, W) in [0, 1] on canvases (N, 1, size, size).
@@ -52,9 +55,9 @@ class Distortion:
         theta = theta.to(images)
         if jitter and not self.patches:
             points = transformation.grid(theta, self.size)
-            return sample(images, _bent(points, images, draws, jitter))
+            return sample(images, _bent(points, images, draws, jitter, self.shift))
         if jitter:  # places are whole pixels: reading twice blurs no more
-            images = bent(images, draws, jitter)
+            images = bent(images, draws, jitter, self.shift)
         canvas = warp(images, theta, transformation, size=self.size)
         if self.patches:
             canvas = clutter(canvas, draws, others, self.patches, between=jitter > 0)
@@ -73,9 +76,9 @@ def rotated(draws: Draws, share: float = 1.0) -> Placed:
     return Affine(), torch.cat((matrix, torch.zeros_like(matrix[..., :1])), 2).flatten(1)
 
 
-def bent(images: Tensor, draws: Draws, strength: float) -> Tensor:
+def bent(images: Tensor, draws: Draws, strength: float, shift: float = 0.0) -> Tensor:
     """Return images (N, 1, H, W) that are bent in place: see `_bent`."""
-    return _sharp(images, _bent(_still(images), images, draws, strength))
+    return _sharp(images, _bent(_still(images), images, draws, strength, shift))
 
 
 def translated(draws: Draws, canvas: int) -> Placed:
@@ -91,14 +94,17 @@ def upright(scale: float | Tensor, move: Tensor) -> Placed:
     return Affine(), torch.stack((zero + scale, zero, x, zero, zero + scale, y), 1)
 
 
-def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tensor:
+def _bent(
+    points: Tensor, images: Tensor, draws: Draws, strength: float, shift: float = 0.0
+) -> Tensor:
     """Move points (N, H, W, 2) of images by a thin plate spline of 5×5 points and a linear map.
 
     The spline's points are moved by N(0, 1 pixel), the identity's entries by N(0, 0.1); `strength`
-    multiplies both. A digit keeps its class (Simard, Steinkraus and Platt 2003). It also keeps its
-    centre of mass: MNIST's centres of mass lie half a pixel off the centre about which `rotated`
-    turns, and so tell the angle, unless they are moved. The image is read once, at the points that
-    are returned: reading it twice would blur images in training only.
+    multiplies both. A digit keeps its class (Simard, Steinkraus and Platt 2003). Without a shift it
+    also keeps its centre of mass. But MNIST's centres of mass lie half a pixel off the centre about
+    which `rotated` turns, so that where it lies tells the angle. With a shift it lies N(0, shift)
+    off the centre, in any direction alike, and tells nothing. The image is read once, at the points
+    that are returned: reading it twice would blur images in training only.
     """
     nodes = lattice_spline(5, points.device).points.double()
     linear = draws.normal("jitter", 0.1 * strength, 4).view(-1, 2, 2)
@@ -108,7 +114,10 @@ def _bent(points: Tensor, images: Tensor, draws: Draws, strength: float) -> Tens
     pulls = _pulls(5, size, points.device).to(points)
     field = (moves.mT.flatten(0, 1).to(points) @ pulls).view(-1, 2, *size)
     bent = sample(images, still + field.movedim(1, -1))
-    points = points + (_centre(bent, still) - _centre(images, still))[:, None, None]
+    goal = _centre(images, still)
+    if shift:
+        goal = draws.normal("shift", normalised(shift), 2).to(points)
+    points = points + (_centre(bent, still) - goal)[:, None, None]
     return points + sample(field, points, padding_mode="border").movedim(1, -1)
 
 

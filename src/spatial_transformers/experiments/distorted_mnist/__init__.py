@@ -1,7 +1,9 @@
 """Distorted MNIST (section 4.1, Table 1): the paper's distortions of the real MNIST."""
 
 from dataclasses import dataclass
+from functools import partial
 
+from .. import independent
 from ..data import digits
 from ..distorted import DistortedRecipe, Size, distorted
 from ..recipe import fact
@@ -59,4 +61,14 @@ EXPERIMENT = distorted(
     classes=10,
     paper=PAPER,
     verify=digits.verify,
+    independent={
+        "R": {
+            "SciPy": independent.turned,
+            "SciPy, about (14, 14)": partial(independent.turned, about=14),
+        },
+        "RTS": {"SciPy": independent.posed},
+        "P": {"SciPy": independent.projected},
+        "E": {"SciPy": independent.elastic},
+        "TC": {"SciPy": independent.cluttered},
+    },
 )

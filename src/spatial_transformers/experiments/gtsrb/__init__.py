@@ -12,14 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from spatial_transformers import Affine, LocalisationCNN, Sampler, SpatialTransformer
+from spatial_transformers import Affine, LocalisationCNN, Sampler, SpatialTransformer, warp
 
 from ..base import Experiment
+from ..data.distortion import rotation
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory
 from ..distorted import ClassifierRecipe, cell_of
 from ..networks import Classifier, assemble
-from ..recipe import fact
+from ..recipe import NOT_NEGATIVE, fact
 from ..task import Classification
 from .signs import CLASSES, SIDE, generated, read
 
@@ -44,6 +45,9 @@ class SignsRecipe(ClassifierRecipe):
     model: str = fact("3-deep-st-cnn", "of the network, and its transformers", (*MODELS,))
     transformation: str = fact("affine", "of the spatial transformers", ("affine",))
     signs: str = fact("gtsrb", "of a folder, or eight shapes that are made", SIGNS)
+    jitter: float = fact(
+        0.0, "strength of random turns, scales and moves of the training images", NOT_NEGATIVE
+    )
 
 
 def normalised(images: Tensor) -> Tensor:
@@ -56,9 +60,23 @@ def normalised(images: Tensor) -> Tensor:
     return (values - mean) / deviation.clamp(min=1)
 
 
+def jittered(images: Tensor, draws: Draws, strength: float) -> Tensor:
+    """Return images that are turned, scaled and moved.
+
+    At a strength of 1 they are turned by up to 15°, and along each axis scaled by up to 15 % and
+    moved by up to 7.5 % of their side. The pixels at their edges are repeated beyond them.
+    """
+    turn = rotation(draws.uniform("turn", -15, 15)[:, 0] * strength)
+    scale = 1 + strength * draws.uniform("scale", -0.15, 0.15, 2)
+    move = strength * draws.uniform("move", -0.15, 0.15, 2)
+    theta = torch.cat((turn * scale[:, None], move[..., None]), 2).flatten(1)
+    return warp(images, theta.to(images), Affine(), padding_mode="border")
+
+
 def _data(recipe: SignsRecipe, folder: Path | None) -> Data:
     def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-        return normalised(inputs)
+        images, jitter = normalised(inputs), recipe.jitter * strength
+        return jittered(images, draws, jitter) if jitter else images
 
     parts = generated(folder) if recipe.signs == "generated" else read(folder)
     return Data(*parts, prepare=prepare)
@@ -111,12 +129,13 @@ def _network(recipe: SignsRecipe) -> Classifier:
 EXPERIMENT = Experiment(
     SignsRecipe(
         experiment="gtsrb",
-        epochs=20,
+        epochs=15,
         batch_size=128,
         lr=3e-3,
         localisation_lr=1.0,
         weight_decay=0.05,
         label_smoothing=0.05,
+        jitter=1.0,
         hold_out=False,
         precision="bf16-mixed",
     ),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from spatial_transformers import Projective
 
+from .. import independent
 from ..data import digits
 from ..data.distortion import IMAGE, Distortion, homography, square
 from ..data.draws import Draws
@@ -64,4 +65,5 @@ EXPERIMENT = distorted(
     paper={row: {"H": error} for row, error in PAPER.items()},
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=10),
     verify=digits.verify,
+    independent={"H": {"SciPy": independent.cornered}},
 )

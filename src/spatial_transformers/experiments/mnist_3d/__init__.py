@@ -7,6 +7,7 @@ and smeared by its own depth.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +28,7 @@ from ..data.distortion import IMAGE, bent
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import BentRecipe, cell_of
+from ..independent import bodies, made
 from ..networks import CNN, POINTS, SOLID, Classifier, assemble
 from ..recipe import Within, fact
 from ..task import Classification
@@ -136,4 +138,10 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=10),
     verify=verify,
+    independent=lambda recipe, folder: {
+        "SciPy": made(
+            partial(bodies, degrees=recipe.turn),
+            load(recipe.digits, folder, recipe.experiment).test,
+        )
+    },
 )

@@ -18,6 +18,7 @@ from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data
 from ..distorted import BentRecipe, cell_of
 from ..distorted_mnist import DISTORTIONS
+from ..independent import made, sums
 from ..networks import Classifier, build
 from ..recipe import fact
 from ..task import Classification
@@ -98,4 +99,7 @@ EXPERIMENT = Experiment(
     cells=lambda recipe: [cell_of(recipe, "RTS", row, error) for row, error in PAPER.items()],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=3),
     verify=verify,
+    independent=lambda recipe, folder: {
+        "SciPy": made(sums, load(recipe.digits, folder, recipe.experiment).test)
+    },
 )

@@ -28,6 +28,7 @@ from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import BentRecipe, cell_of
+from ..independent import made, parts
 from ..networks import CNN, POINTS, Classifier, assemble
 from ..recipe import fact
 from ..task import Classification
@@ -144,4 +145,7 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=20),
     verify=verify,
+    independent=lambda recipe, folder: {
+        "SciPy": made(parts, load(recipe.digits, folder, recipe.experiment).test)
+    },
 )

@@ -100,6 +100,59 @@ def test_loose_crops_are_twice_as_wide_and_go_on_beyond_the_edge(official):
     assert_close(rows, rows[:, :1].expand_as(rows))  # above the picture its first row goes on
 
 
+LIST = "file,digits,width,height,digit_boxes_xywh_pixels\n"
+
+
+@pytest.fixture
+def words(official, tmp_path):
+    """A folder with photographs of the numbers of `official`'s test, one of six digits, and one."""
+    images = tmp_path / "digit_words" / "images"
+    images.mkdir(parents=True)
+    for name in ("1.png", "2.png"):
+        shutil.copy(official / "test" / name, images)
+    boxes = "10 8 12 20;22 9 12 20"
+    lines = f"2.png,20,60,40,{boxes}\n2.png,123456,60,40,{boxes}\n1.png,7,30,50,\n"
+    (images.parent / "labels.csv").write_text(LIST + lines)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [64, 128])
+def test_photographs_are_read_as_svhn_is(official, words, size):
+    """What has no boxes fills its picture."""
+    recipe = defaults("house-numbers", size=size)
+    found = named("house-numbers").independent(recipe, words)["photographs"]
+    assert found.targets.tolist() == [[2, 0, 10, 10, 10], [7, 10, 10, 10, 10]]
+    test = read(official, size)[2]
+    assert_close(found.inputs[0], test.read(test.paths[1]), rtol=0, atol=0)
+    with Image.open(words / "digit_words" / "images" / "1.png") as picture:
+        middle = np.asarray(picture).mean((0, 1))
+    if size == 64:
+        inner = found.inputs[1, :, 8:56, 8:56].float().mean((1, 2)).numpy()
+        assert np.abs(inner - middle).max() < 12
+    assert named("house-numbers").independent(recipe, official) == {}
+    assert named("svhn").independent(defaults("svhn"), words) == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("1.png,7x,30,50,", "line 2: not a photograph"),
+        ("1.png,7,30,fifty,", "line 2: not a photograph"),
+        ("1.png,7,30,50,1 2 3", "line 2: not a photograph"),
+        ("../1.png,7,30,50,", "line 2: not a photograph"),
+        ("3.png,7,30,50,", "3.png: the image is missing"),
+        ("1.png,7,30,50,40 1 9 9", "does not fit its 30×50 pixels"),
+        ("1.png,1234567,30,50,", "no number of one to 5 digits"),
+        ("1.png", "line 2: not a photograph"),
+    ],
+)
+def test_damaged_photographs_are_refused(words, line, reason):
+    (words / "digit_words" / "labels.csv").write_text(f"{LIST}{line}\n")
+    with pytest.raises(InputError, match=reason) as caught:
+        named("house-numbers").independent(defaults("house-numbers"), words)
+    assert "\n" not in str(caught.value)
+
+
 def test_made_numbers_are_drawn_anew_by_their_draws_alone():
     recipe = defaults(NAME, numbers="generated", digits="scikit-learn")
     data = named(NAME).data(recipe, None)

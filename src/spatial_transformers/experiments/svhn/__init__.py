@@ -23,6 +23,7 @@ from ..networks import Classifier, assemble, laid_out
 from ..recipe import POSITIVE, Within, fact
 from ..task import Classification
 from .numbers import read
+from .photographs import FOLDER, photographs
 from .street import LONGEST, LOOSE, NULL, TIGHT, Glyphs, glyphs, numbers, pictures, place
 
 #: The networks, and how many transformers they have.
@@ -82,6 +83,13 @@ def _data(recipe: NumbersRecipe, folder: Path | None) -> Data:
     return Data(*parts, prepare=prepare, place=lambda draws: place(draws, recipe.size))
 
 
+def _photographs(recipe: NumbersRecipe, folder: Path | None) -> dict[str, InMemory]:
+    """Return real numbers for a network that was trained on made ones, if the folder has some."""
+    if recipe.numbers == "svhn" or folder is None or not (folder / FOLDER).is_dir():
+        return {}
+    return {"photographs": photographs(folder, recipe.size)}
+
+
 class Softmaxes(nn.Module):
     """A label for each of five places: a digit, or none."""
 
@@ -97,7 +105,7 @@ class Softmaxes(nn.Module):
 def _front(size: int, transformers: int) -> SpatialTransformer | None:
     """Return the transformer in front, if any: a single one's localisation is convolutional."""
     if transformers != 1:
-        return _fully_connected(3, size) if transformers else None
+        return _fully_connected(3, size, seen=16) if transformers else None
     family = Affine()
     localisation = LocalisationCNN(
         family, in_channels=3, input_size=size // 2, filters=(32, 32), hidden=32
@@ -105,10 +113,10 @@ def _front(size: int, transformers: int) -> SpatialTransformer | None:
     return SpatialTransformer(localisation, family, size=size)
 
 
-def _fully_connected(channels: int, size: int) -> SpatialTransformer:
+def _fully_connected(channels: int, size: int, seen: int) -> SpatialTransformer:
     """Return one whose localisation network has two layers of 32 units, as all of Multi's."""
     family = Affine()
-    localisation = LocalisationFCN(family, in_channels=channels, input_size=16, hidden=(32, 32))
+    localisation = LocalisationFCN(family, in_channels=channels, input_size=seen, hidden=(32, 32))
     return SpatialTransformer(localisation, family, size=size)
 
 
@@ -122,7 +130,7 @@ def _layers(width: int, size: int, transformers: int) -> nn.Sequential:
     channels = 3
     for number, (filters, pooled) in enumerate(FILTERS):
         if 0 < number < transformers:
-            layers.append(_fully_connected(channels, size))
+            layers.append(_fully_connected(channels, size, seen=8))
         wide = max(filters * width // _WHOLE, 1)
         layers += [
             nn.Conv2d(channels, wide, _KERNEL, padding=_KERNEL // 2, bias=False),
@@ -184,6 +192,7 @@ def _experiment(name: str, numbers: str) -> Experiment:
         cells=_cells,
         quick=lambda recipe: replace(recipe, numbers="generated", digits="scikit-learn", epochs=4),
         verify=verify if numbers == "generated" else None,
+        independent=_photographs,
     )
 
 

@@ -5,7 +5,7 @@ every picture its name, and of every digit a box and a label, 10 for a zero. A n
 box of all its digits, grown by 30%, or for a loose crop by as much as makes it twice as wide.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -44,6 +44,18 @@ class Box(NamedTuple):
     height: float
 
 
+def around(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box that holds all of them."""
+    left, top = (min(box[axis] for box in boxes) for axis in (0, 1))
+    right, bottom = (max(box[axis] + box[axis + 2] for box in boxes) for axis in (0, 1))
+    return Box(left, top, right - left, bottom - top)
+
+
+def padded(labels: list[int]) -> list[int]:
+    """Return the digits of a number, and behind them the label of a place without one."""
+    return labels + [NULL] * (LONGEST - len(labels))
+
+
 @dataclass(frozen=True)
 class Crops:
     """Reads the crop about a number.
@@ -69,7 +81,7 @@ class Crops:
             if start >= pixels_there or start + length <= 0 or length > 2 * pixels_there:
                 raise InputError(
                     f"{path}: its number is listed at {tuple(box)}, which does not fit its "
-                    f"{width}×{height} pixels; unpack SVHN again"
+                    f"{width}×{height} pixels; unpack the data set again"
                 )
         columns, rows = (torch.arange(first, last) for first, last in sides)
         crop = pixels[:, rows.clamp(0, height - 1)][..., columns.clamp(0, width - 1)]
@@ -115,7 +127,7 @@ def _numbers(folder: Path, crops: Crops) -> InFiles:
         if len(labels) <= LONGEST:
             crops.boxes[path] = box
             paths.append(path)
-            targets.append(labels + [NULL] * (LONGEST - len(labels)))
+            targets.append(padded(labels))
     return InFiles(paths, torch.tensor(targets).view(-1, LONGEST), crops)
 
 
@@ -163,8 +175,5 @@ def _checked(folder: Path, name: str, columns: list[list[float]]) -> tuple[Path,
         raise InputError(f"{path}: a digit is labelled {wrong[0]:g}; SVHN has 1 to 10")
     if min(widths) <= 0 or min(heights) <= 0:
         raise InputError(f"{path}: a digit's box has no area; unpack SVHN again")
-    left, top = min(lefts), min(tops)
-    right = max(x + width for x, width in zip(lefts, widths, strict=True))
-    bottom = max(y + height for y, height in zip(tops, heights, strict=True))
-    box = Box(left, top, right - left, bottom - top)
+    box = around([*map(Box, lefts, tops, widths, heights)])
     return path, box, [int(label) % 10 for label in labels]

@@ -1,5 +1,6 @@
 """The paper's distortions: against OpenCV and scipy, in range, and a function of their keys."""
 
+from dataclasses import replace
 from functools import partial
 
 import cv2
@@ -17,6 +18,9 @@ from spatial_transformers.experiments.distorted_mnist.distortions import (
     projected,
     rotated_scaled_translated,
 )
+from spatial_transformers.experiments.registry import defaults, named
+
+from .mnist import write_mnist
 
 PIXEL = 2 / 28  # in normalised units
 ON_60 = partial(translated, canvas=60)
@@ -214,6 +218,29 @@ def test_jitter_bends_but_little():
     assert _centres_of_mass(bent).abs().max() < 0.15  # pixels
     assert 0.05 < (bent.sum((1, 2, 3)) / 144).std() < 0.25
     assert (bent - images).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize(
+    ("epoch", "strength", "widest"),
+    [(0, 1.0, 15), (3, 0.8, 15 + 75 * 0.6), (5, 0.6, 90), (9, 0.3, 90), (0, 0.0, 90)],
+)
+def test_r_widens_in_training(monkeypatch, epoch, strength, widest, tmp_path):
+    """From a sixth of its range at the start to all of it halfway; scoring has all of it."""
+    seen, place = [], DISTORTIONS["R"].place
+
+    def watched(draws):
+        seen.append(place(draws))
+        return seen[-1]
+
+    monkeypatch.setitem(DISTORTIONS, "R", replace(DISTORTIONS["R"], place=watched))
+    data = named("distorted-mnist").data(
+        defaults("distorted-mnist", epochs=10), write_mnist(tmp_path)
+    )
+    images = torch.rand(2000, 1, 28, 28)
+    data.prepare(images, Draws(0, epoch, torch.arange(2000)), data.train, strength)
+    matrix = seen[0][1].view(-1, 2, 3)
+    angles = torch.atan2(matrix[:, 1, 0], matrix[:, 0, 0]).rad2deg()
+    assert 0.98 * widest < angles.abs().max() <= widest + 1e-6
 
 
 @pytest.mark.parametrize("patches", [0, 1])

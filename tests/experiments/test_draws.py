@@ -1,5 +1,7 @@
 """Keyed random numbers: of their distribution, and a function of their key alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.stats import chisquare, kstest, pearsonr
@@ -56,3 +58,13 @@ def test_mixing_is_splitmix64():
     golden = torch.tensor([k * 0x9E3779B97F4A7C15 % 2**64 for k in (1, 2)], dtype=torch.uint64)
     found = draws_module._mix(golden.view(torch.int64)).view(torch.uint64).tolist()
     assert found == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
+
+
+def test_spread_narrows_about_the_middle():
+    whole = Draws(0, 0, torch.arange(4000))
+    narrow = replace(whole, spread=0.25)
+    for low, high in (-90, 90), (0.7, 1.2):
+        found, middle = narrow.uniform("x", low, high), (low + high) / 2
+        torch.testing.assert_close(found, middle + 0.25 * (whole.uniform("x", low, high) - middle))
+    torch.testing.assert_close(narrow.normal("x", 2.0), 0.25 * whole.normal("x", 2.0))
+    assert set(narrow.integers("x", 0, 8).flatten().tolist()) == {3, 4}

@@ -95,7 +95,9 @@ def distorted(
         distortion = distortions[recipe.distortion]
 
         def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-            return distortion(inputs.float() / 255, draws, samples.inputs, recipe.jitter * strength)
+            images, jitter = inputs.float() / 255, recipe.jitter * strength
+            progress = draws.epoch / recipe.epochs if strength else 1.0
+            return distortion(images, draws, samples.inputs, jitter, progress)
 
         return Data(*load(recipe, folder), prepare=prepare, place=distortion.place, repeats=repeats)
 

@@ -1,6 +1,6 @@
 """Tables of test results: mean and spread over seeds, in Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
@@ -115,6 +115,46 @@ def details(results: Sequence[Result], metric: Metric) -> str:
             _row(cell.name, paper, ours, difference, baseline, spread, len(runs), parameters)
         )
     return "\n".join(rows)
+
+
+def summary(tables: Iterable[tuple[Sequence[Result], Metric]]) -> str:
+    """Return a row per column of several tables: the paper's number, ours, and without transformer.
+
+    They are those of the column's first network that has a baseline; where none has, the means.
+
+    Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> from spatial_transformers.experiments.task import Classification
+        >>> recipe = Recipe(experiment="distorted-mnist")
+        >>> cnn, stn = Cell("R", "cnn", recipe), Cell("R", "st-cnn", recipe, 0.7, baseline="cnn")
+        >>> results = [Result(stn, [{"test_error": 0.55}]), Result(cnn, [{"test_error": 0.9}])]
+        >>> print(summary([(results, Classification(10).metrics[0])]))
+        | experiment | network | number | paper | ours | without |
+        | --- | --- | --- | ---: | ---: | ---: |
+        | distorted-mnist R | st-cnn | error (%) | 0.7 | 0.55 | 0.90 |
+
+    """
+    lines = [
+        _row("experiment", "network", "number", "paper", "ours", "without"),
+        _row(*3 * ("---",), *3 * ("---:",)),
+    ]
+    for results, metric in tables:
+        for column in dict.fromkeys(cell.column for cell, runs in results if runs):
+            found = [r for r in results if r.cell.column == column and r.runs]
+            named = {result.cell.row: result for result in found}
+            chosen = [r for r in found if r.cell.baseline in named][:1]
+            without = [named[r.cell.baseline] for r in chosen if r.cell.baseline]
+            network = chosen[0].cell.row if chosen else f"mean of {len(found)}"
+            theirs = [r.cell.paper for r in chosen or found if r.cell.paper is not None]
+            ours = (_mean_of(group, metric) for group in (chosen or found, without))
+            where = f"{found[0].cell.recipe.experiment} {column}"
+            paper = f"{round(mean(theirs), 2)}" if theirs else ""
+            lines.append(_row(where, network, metric.label, paper, *ours))
+    return "\n".join(lines)
+
+
+def _mean_of(results: Sequence[Result], metric: Metric) -> str:
+    return f"{mean(mean(r.values(metric)) for r in results):.2f}" if results else ""
 
 
 def poses(results: Sequence[Result]) -> str:

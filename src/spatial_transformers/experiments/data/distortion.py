@@ -5,7 +5,7 @@ A distortion is a transformation, the canvas → the image, whose θ is drawn fo
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -17,6 +17,7 @@ from .draws import Draws
 from .samples import Placed
 
 IMAGE = 28  # pixels of MNIST's images, in which moves are counted
+_NARROW = 1 / 6  # of its whole range, from which a distortion is drawn at first
 _PATCH = 6  # pixels of a piece of clutter
 
 
@@ -30,6 +31,9 @@ class Distortion:
         patches: how many pieces of other images clutter the canvas.
         shift: how far from the centre a training image's centre of mass lies, in pixels along each
             axis (the standard deviation); 0 leaves it where it is. See `_bent`.
+        widening: the share of training in which what is drawn widens to its whole range, from a
+            sixth of it; 0 draws from all of it at once. A classifier that has met upright digits
+            only reads turned ones ill, and so asks the transformer to turn them.
 
     """
 
@@ -37,8 +41,16 @@ class Distortion:
     place: Callable[[Draws], Placed]
     patches: int = 0
     shift: float = 0.0
+    widening: float = 0.0
 
-    def __call__(self, images: Tensor, draws: Draws, others: Tensor, jitter: float = 0) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        draws: Draws,
+        others: Tensor,
+        jitter: float = 0,
+        progress: float = 1.0,
+    ) -> Tensor:
         """Return the images (N, 1, H, W) in [0, 1] on canvases (N, 1, size, size).
 
         Args:
@@ -49,9 +61,10 @@ class Distortion:
                 training: see `_bent`. Pieces of clutter then come from places between pixels.
                 Images and pieces are read by bicubic interpolation. If one were blurred more than
                 the other, that would tell digits from clutter in training, but not in scoring.
+            progress: the share of training that is over; 1 in scoring.
 
         """
-        transformation, theta = self.place(draws)
+        transformation, theta = self.place(replace(draws, spread=self._spread(progress)))
         theta = theta.to(images)
         if jitter and not self.patches:
             points = transformation.grid(theta, self.size)
@@ -62,6 +75,11 @@ class Distortion:
         if self.patches:
             canvas = clutter(canvas, draws, others, self.patches, between=jitter > 0)
         return canvas
+
+    def _spread(self, progress: float) -> float:
+        """Return how much of what is drawn is drawn from."""
+        over = progress / self.widening if self.widening else 1.0
+        return min(_NARROW + (1 - _NARROW) * over, 1.0)
 
 
 def rotated(draws: Draws, share: float = 1.0) -> Placed:

@@ -23,6 +23,7 @@ class Draws:
         seed: of the data.
         epoch: a new epoch draws anew for the same sample.
         sample: (N,) numbers that name the samples.
+        spread: narrows every range about its middle, and every deviation, by this factor.
 
     Example:
         >>> draws = Draws(seed=0, epoch=0, sample=torch.tensor([3, 1, 3]))
@@ -34,9 +35,17 @@ class Draws:
     seed: int
     epoch: int
     sample: Tensor
+    spread: float = 1.0
 
     def uniform(self, purpose: str, low: float, high: float, count: int = 1) -> Tensor:
         """Return `count` numbers of U[low, high) per sample: (N, count)."""
+        if self.spread != 1:
+            middle, half = (low + high) / 2, self.spread * (high - low) / 2
+            low, high = middle - half, middle + half
+        return low + (high - low) * self._unit(purpose, count)
+
+    def _unit(self, purpose: str, count: int) -> Tensor:
+        """Return `count` numbers of U[0, 1) per sample."""
         device = self.sample.device
         keys = torch.zeros(1, dtype=torch.int64, device=device)
         number = torch.arange(count, device=device)
@@ -44,12 +53,12 @@ class Draws:
             keys = _mix(keys + _GOLDEN + part)
         keys = _mix(keys + _GOLDEN + number)  # (count)
         keys = _mix(keys + _GOLDEN + self.sample[:, None])  # (N, count)
-        return low + (high - low) * (_shift(keys, 11).double() / 2.0**53)
+        return _shift(keys, 11).double() / 2.0**53
 
     def normal(self, purpose: str, std: float, count: int = 1) -> Tensor:
         """Return `count` numbers of N(0, std²) per sample: (N, count)."""
-        unit = self.uniform(purpose, 0, 1, count).clamp(min=2.0**-54)  # 0 would give -∞
-        return std * torch.special.ndtri(unit)
+        unit = self._unit(purpose, count).clamp(min=2.0**-54)  # 0 would give -∞
+        return self.spread * std * torch.special.ndtri(unit)
 
     def integers(self, purpose: str, low: int, high: int, count: int = 1) -> Tensor:
         """Return `count` of the integers low, …, high - 1 per sample: (N, count)."""

@@ -9,6 +9,7 @@ import pytest
 import skimage
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from skimage.transform import resize
 from torch.testing import assert_close
 
@@ -17,8 +18,10 @@ from spatial_transformers.experiments import cub, reproduce, run
 from spatial_transformers.experiments.cub import birds
 from spatial_transformers.experiments.cub.backbone import backbone
 from spatial_transformers.experiments.cub.birds import generated, read, validating
+from spatial_transformers.experiments.cub.bn_inception import BNInception
 from spatial_transformers.experiments.cub.efficientnet import EfficientNetLite0
 from spatial_transformers.experiments.data.draws import Draws
+from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
 
 NAME = "cub"
@@ -125,8 +128,9 @@ def test_networks_have_a_stream_for_each_transformer(model, count):
     assert network.transformer.localisation.head.weight.grad.abs().sum() > 0
 
 
-def test_folded_normalisation_changes_nothing():
-    network = EfficientNetLite0().eval()
+@pytest.mark.parametrize("made", [EfficientNetLite0, BNInception])
+def test_folded_normalisation_changes_nothing(made):
+    network = made().eval()
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
@@ -154,6 +158,44 @@ def test_the_backbone_has_the_weights_of_imagenet(photo, classes):
     frozen = [p.requires_grad for p in net.parameters()]
     assert not frozen[0]
     assert frozen[-1]
+
+
+def test_bn_inception_is_the_published_one(tmp_path):
+    """Its parameters are 11,295,240 with a classifier; its first block sees blue first."""
+    network = BNInception()
+    assert count_parameters(network) + 1000 * 1025 == 11_295_240
+    assert network.inception_4e_double_3x3_2.weight.shape == (256, 256, 3, 3)
+    weights = {n: v.clone() for n, v in network.state_dict().items() if "_tracked" not in n}
+    weights["conv1_7x7_s2.weight"][:, 1:] = 0  # of blue alone
+    more = {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}
+    save_file(weights | more, tmp_path / "weights.safetensors")
+    net = backbone(f"bn-inception/{tmp_path}/weights.safetensors").eval()
+    image = torch.rand(1, 3, 112, 112)
+    features = net.map(image)
+    assert features.shape == (1, 1024, 4, 4)
+    assert net.cells(112) == 4
+    assert_close(net.map(image * torch.tensor([0, 0, 1])[:, None, None]), features)
+    assert (net.map(image * torch.tensor([1, 1, 0])[:, None, None]) - features).abs().max() > 1e-3
+    assert [p.requires_grad for p in net.network.inception_3c_3x3.parameters()] == [False, False]
+    assert [p.requires_grad for p in net.network.inception_4a_3x3.parameters()] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda w: w.pop("inception_5b_1x1.bias"), "inception_5b_1x1.bias is missing"),
+        (lambda w: w.update(extra=torch.zeros(1)), "extra is not of it"),
+    ],
+)
+def test_other_weights_are_refused(tmp_path, change, reason):
+    path = tmp_path / "weights.safetensors"
+    with pytest.raises(InputError, match="no such file"):
+        backbone(f"bn-inception/{path}")
+    weights = BNInception().state_dict()
+    change(weights)
+    save_file(weights, path)
+    with pytest.raises(InputError, match=reason):
+        backbone(f"bn-inception/{path}")
 
 
 def test_a_missing_or_unknown_backbone_is_named(monkeypatch):

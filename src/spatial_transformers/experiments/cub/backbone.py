@@ -1,12 +1,13 @@
 """Backbones pretrained on ImageNet, by name, as the streams of a network use them.
 
-Their batch normalisation is frozen: 3,000 pictures are too few to measure it anew. EfficientNet's
-is folded into the convolutions before it, without which a step takes longer.
+Their batch normalisation is frozen: 3,000 pictures are too few to measure it anew. That of
+EfficientNet and BN-Inception is folded into the convolutions before it.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,10 +15,15 @@ from torch import Tensor, nn
 
 from spatial_transformers import InputError
 
-from . import efficientnet
+from .. import tensors
+from . import bn_inception, efficientnet
+from .bn_inception import BNInception
 from .efficientnet import EfficientNetLite0
 
-BACKBONES = "efficientnet-lite0, or timm/NAME of a convolutional network that timm has"
+BACKBONES = (
+    "efficientnet-lite0, bn-inception/FILE with its weights in safetensors, or timm/NAME of a "
+    "convolutional network that timm has"
+)
 _PROBE = 224  # pixels of a picture along each axis
 _FROZEN = 5  # blocks of EfficientNet, behind its stem, that do not train
 
@@ -74,6 +80,8 @@ def backbone(name: str) -> Backbone:
         return _lite0()
     if name.startswith("timm/"):
         return _of_timm(name.removeprefix("timm/"))
+    if name.startswith("bn-inception/"):
+        return _inception(name.removeprefix("bn-inception/"))
     raise InputError(f"backbone {name!r} was asked for; known: {BACKBONES}")
 
 
@@ -86,6 +94,37 @@ def _lite0() -> Backbone:
         part.requires_grad_(False)
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Backbone(network, efficientnet.FEATURES)
+
+
+def _inception(path: str) -> Backbone:
+    """Return the paper's backbone, whose first convolutions and blocks do not train."""
+    network = BNInception()
+    network.load_state_dict(_their_weights(path), strict=False)  # but for counts of batches
+    network.fold()
+    for name, part in network.named_children():
+        part.requires_grad_(not name.startswith(("conv", "inception_3")))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Backbone(network, bn_inception.FEATURES, bn_inception.MEAN, bn_inception.DEVIATION)
+
+
+@cache
+def _their_weights(path: str) -> Mapping[str, Tensor]:
+    """Return a file's weights of BN-Inception, without its classifier and counts of batches."""
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(
+            f"{file}: no such file; give --backbone bn-inception/FILE, a state dict in safetensors"
+        )
+    expected = {n: t for n, t in BNInception().state_dict().items() if not n.endswith("_tracked")}
+    left_out = ("last_linear.", "fc.")
+    found = {
+        name: value
+        for name, value in tensors.read(file).items()
+        if not (name.startswith(left_out) or name.endswith("_tracked"))
+    }
+    if different := tensors.difference(found, expected):
+        raise InputError(f"{file}: not the weights of BN-Inception ({different})")
+    return found
 
 
 @cache

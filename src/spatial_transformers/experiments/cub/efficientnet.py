@@ -8,7 +8,8 @@ convolutions pad an even size by one pixel more behind it than in front of it.
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from .fold import fold
 
 FEATURES = 1280
 #: Of a stage: how many blocks, kernel, stride of the first one, expansion, channels.
@@ -98,15 +99,7 @@ class EfficientNetLite0(nn.Module):
 
     def fold(self) -> None:
         """Fold the normalisation, as it is in evaluation, into the convolutions."""
-        self.eval()
-        for module in [*self.modules()]:
-            for convolution, norm in _PAIRS.items():
-                if hasattr(module, convolution):
-                    both = getattr(module, convolution), getattr(module, norm)
-                    folded = fuse_conv_bn_eval(*both)
-                    setattr(module, convolution, folded.requires_grad_())  # its bias, too
-                    setattr(module, norm, nn.Identity())
-        self.train()
+        fold(self, _PAIRS)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the features at each place."""

@@ -16,13 +16,14 @@ from spatial_transformers.experiments.table import (
     independent,
     overview,
     parts,
+    places,
     poses,
     summary,
 )
 
 DOCS = Path(__file__).parent
 RESULTS = DOCS / "results"
-_TABLES = {"poses": poses, "parts": parts}
+_TABLES = {"poses": poses, "parts": parts, "places": places}
 _SCORES = {"details": details, "columns": columns, "independent": independent}
 
 

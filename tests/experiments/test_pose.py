@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from spatial_transformers import Affine, Projective
+from spatial_transformers import Affine, Attention, Projective
 from spatial_transformers.experiments.pose import alignment, summarise
 
 
@@ -20,6 +20,19 @@ def moved(angles, scales, shifts):
     """Return θ of maps that turn, scale and shift, in this order."""
     cos, sin = scales * angles.deg2rad().cos(), scales * angles.deg2rad().sin()
     return torch.stack((cos, -sin, shifts, sin, cos, 0 * shifts), 1)
+
+
+def test_transformers_side_by_side_are_summarised_apart():
+    """What leaves the image is of all of them."""
+    theta = torch.tensor([[[0.5, -0.5, 0.0], [0.5, 0.8, 0.2]], [[0.5, -0.3, 0.0], [0.5, 0.8, 0.0]]])
+    summary = summarise(Attention(), theta)
+    places = {k: v for k, v in summary.items() if "translation x" in k}
+    first, second = (places[f"translation x (%), transformer {k}"] for k in (1, 2))
+    assert (first["mean"], first["std"]) == (pytest.approx(-20), pytest.approx(5))
+    assert (second["mean"], second["std"]) == (pytest.approx(40), pytest.approx(0, abs=1e-4))
+    assert 0 < summary["outside (%)"]["mean"] < 50
+    assert len(summary) == 1 + 2 * 3
+    assert summarise(Attention(), theta[:, :1]).keys() == summarise(Attention(), theta[:, 0]).keys()
 
 
 @pytest.mark.parametrize("undoes", [Affine(), Projective()])

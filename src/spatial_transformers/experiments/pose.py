@@ -21,13 +21,15 @@ _T = TypeVar("_T")
 def summarise(transformation: Transformation, theta: Tensor) -> dict[str, dict[str, float]]:
     """Return mean and standard deviation over the images of each quantity in human units.
 
-    `outside (%)` is the share of the sampling grid beyond the image's edges.
+    `outside (%)` is the share of the sampling grid beyond the image's edges. Of transformers side
+    by side, θ (N, K, P), the other quantities are those of each.
     """
-    theta = theta.flatten(0, -2)
-    values = {
-        **transformation.describe(theta),
-        "outside (%)": 100 * outside(transformation, theta, _GRID),
-    }
+    values = {"outside (%)": 100 * outside(transformation, theta.flatten(0, -2), _GRID)}
+    several = theta.ndim == 3 and theta.shape[1] > 1
+    for number, one in enumerate(theta.unbind(1) if theta.ndim == 3 else [theta], 1):
+        of_which = f", transformer {number}" if several else ""
+        described = transformation.describe(one)
+        values |= {f"{name}{of_which}": value for name, value in described.items()}
     return {
         name: {"mean": value.mean().item(), "std": value.std(correction=0).item()}
         for name, value in values.items()

@@ -274,6 +274,35 @@ def parts(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def places(results: Sequence[Result]) -> str:
+    """Return a row per transformer of every run: mean and spread of where it looks.
+
+    Example:
+        >>> from spatial_transformers.experiments.recipe import Recipe
+        >>> look = {"mean": -20.0, "std": 4.0}
+        >>> run = {"recipe": {"seed": 0}, "theta": {"translation x (%), transformer 1": look}}
+        >>> print(places([Result(Cell("A", "st-cnn", Recipe(experiment="cub")), [run])]))
+        | cell | seed | transformer | translation x (%) |
+        | --- | ---: | ---: | ---: |
+        | A/st-cnn | 0 | 1 | -20 ± 4 |
+
+    """
+    lines: list[str] = []
+    for cell, runs in results:
+        for metrics in runs:
+            looks: dict[str, dict[str, str]] = {}
+            for name, found in metrics["theta"].items():
+                quantity, _, number = name.partition(", transformer ")
+                if number:
+                    both = f"{found['mean']:.0f} ± {found['std']:.0f}"
+                    looks.setdefault(number, {})[quantity] = both
+            for number, look in looks.items():
+                lines = lines or _head("cell", "seed", "transformer", *look)
+                seed = metrics["recipe"]["seed"]
+                lines.append(_row(cell.name, seed, number, *look.values()))
+    return "\n".join(lines)
+
+
 def _head(first: str, *columns: str) -> list[str]:
     """Return the two lines that open a table of numbers."""
     return [_row(first, *columns), _row("---", *("---:" for _ in columns))]

@@ -160,16 +160,24 @@ def test_the_backbone_has_the_weights_of_imagenet(photo, classes):
     assert frozen[-1]
 
 
-def test_bn_inception_is_the_published_one(tmp_path):
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Where the weights of BN-Inception are looked for."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    return tmp_path / "checkpoints" / "bn_inception.safetensors"
+
+
+def test_bn_inception_is_the_published_one(weights):
     """Its parameters are 11,295,240 with a classifier; its first block sees blue first."""
     network = BNInception()
     assert count_parameters(network) + 1000 * 1025 == 11_295_240
     assert network.inception_4e_double_3x3_2.weight.shape == (256, 256, 3, 3)
-    weights = {n: v.clone() for n, v in network.state_dict().items() if "_tracked" not in n}
-    weights["conv1_7x7_s2.weight"][:, 1:] = 0  # of blue alone
+    state = {n: v.clone() for n, v in network.state_dict().items() if "_tracked" not in n}
+    state["conv1_7x7_s2.weight"][:, 1:] = 0  # of blue alone
     more = {"last_linear.weight": torch.zeros(1000, 1024), "last_linear.bias": torch.zeros(1000)}
-    save_file(weights | more, tmp_path / "weights.safetensors")
-    net = backbone(f"bn-inception/{tmp_path}/weights.safetensors").eval()
+    save_file(state | more, weights)
+    net = backbone("bn-inception").eval()
     image = torch.rand(1, 3, 112, 112)
     features = net.map(image)
     assert features.shape == (1, 1024, 4, 4)
@@ -187,15 +195,14 @@ def test_bn_inception_is_the_published_one(tmp_path):
         (lambda w: w.update(extra=torch.zeros(1)), "extra is not of it"),
     ],
 )
-def test_other_weights_are_refused(tmp_path, change, reason):
-    path = tmp_path / "weights.safetensors"
-    with pytest.raises(InputError, match="no such file"):
-        backbone(f"bn-inception/{path}")
-    weights = BNInception().state_dict()
-    change(weights)
-    save_file(weights, path)
+def test_other_weights_are_refused(weights, change, reason):
+    with pytest.raises(InputError, match="no such file; put the weights of BN-Inception there"):
+        backbone("bn-inception")
+    state = BNInception().state_dict()
+    change(state)
+    save_file(state, weights)
     with pytest.raises(InputError, match=reason):
-        backbone(f"bn-inception/{path}")
+        backbone("bn-inception")
 
 
 def test_a_missing_or_unknown_backbone_is_named(monkeypatch):

@@ -196,7 +196,7 @@ def test_a_function_of_seed_epoch_and_sample(name, jitter):
     images, others = torch.rand(12, 1, 28, 28), torch.rand(30, 1, 28, 28)
 
     def batch(part, seed=0, epoch=0):
-        return distortion(images[part], Draws(seed, epoch, part), others, jitter)
+        return distortion(images[part], Draws(seed, epoch, part), others, jitter=jitter)
 
     everything = torch.arange(12)
     together = batch(everything)
@@ -213,7 +213,7 @@ def test_jitter_bends_but_little():
     image[8:20, 8:20] = 1
     images = torch.from_numpy(image).expand(500, 1, -1, -1)
     still = Distortion(28, lambda d: rotated(Given(500, angle=[0])))
-    bent = still(images, draws(500), images, 1.0)
+    bent = still(images, draws(500), images, jitter=1.0)
     assert (still(images, draws(500), images) - images).abs().max() < 1e-5
     assert _centres_of_mass(bent).abs().max() < 0.15  # pixels
     assert 0.05 < (bent.sum((1, 2, 3)) / 144).std() < 0.25
@@ -243,6 +243,13 @@ def test_r_widens_in_training(monkeypatch, epoch, strength, widest, tmp_path):
     assert 0.98 * widest < angles.abs().max() <= widest + 1e-6
 
 
+def test_a_shift_does_without_jitter():
+    images, keys = torch.zeros(500, 1, 28, 28), draws(500)
+    images[:, :, 9:17, 12:20] = 1
+    moved = Distortion(28, rotated)(images, keys, images, shift=0.7)
+    assert _centres_of_mass(moved).std(0).tolist() == pytest.approx([0.7, 0.7], abs=0.1)
+
+
 @pytest.mark.parametrize("patches", [0, 1])
 def test_with_a_shift_the_centre_of_mass_does_not_tell_the_angle(patches):
     """Of a square that lies off the centre, in the frame of the canvas and in that of the image."""
@@ -250,7 +257,8 @@ def test_with_a_shift_the_centre_of_mass_does_not_tell_the_angle(patches):
     images[:, :, 9:17, 12:20] = 1
     keys, black = draws(2000), torch.zeros(1, 1, 28, 28)
     for shift, off in (0, (2, -1)), (0.7, (0, 0)):
-        turned = Distortion(28, rotated, patches, shift)(images, keys, black, 1.0)
+        distortion = Distortion(28, rotated, patches)
+        turned = distortion(images, keys, black, jitter=1.0, shift=shift)
         theta = rotated(keys)[1].view(-1, 2, 3)[..., :2].float()
         on_canvas = _centres_of_mass(turned)
         in_image = (theta @ on_canvas[..., None])[..., 0]
@@ -273,9 +281,9 @@ def test_jitter_leaves_digits_and_clutter_alike_in_sharpness():
     noise, black, keys = torch.rand(400, 1, 28, 28).round(), torch.zeros(400, 1, 28, 28), draws(400)
     cluttered = Distortion(60, ON_60, patches=1)
     x, y = (keys.integers("position", 0, 33, 2) + 8).unbind(1)  # well within the digit
-    bent = _differences(cluttered(noise, keys, black, 1.0), x, y)
+    bent = _differences(cluttered(noise, keys, black, jitter=1.0), x, y)
     x, y = (keys.integers(f"patches' {axis}", 0, 55)[:, 0] for axis in ("column", "row"))
-    shifted, whole = (_differences(cluttered(black, keys, noise, j), x, y) for j in (1.0, 0))
+    shifted, whole = (_differences(cluttered(black, keys, noise, jitter=j), x, y) for j in (1.0, 0))
     assert bent == pytest.approx(shifted, rel=0.05)
     assert shifted < 0.9 * whole
 

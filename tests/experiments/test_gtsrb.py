@@ -12,7 +12,7 @@ from spatial_transformers import InputError, SpatialTransformer, export
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.data.official import held_out
-from spatial_transformers.experiments.gtsrb import jittered
+from spatial_transformers.experiments.gtsrb import jittered, lit
 from spatial_transformers.experiments.gtsrb.signs import HELD_OUT, generated, read
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
@@ -102,6 +102,28 @@ def test_images_are_normalised_each():
     flat = shown.flatten(1)
     assert_close(flat.mean(1), torch.zeros(4), rtol=0, atol=1e-5)
     assert_close(flat.std(1), torch.tensor([1.0, 1, 1, 0]))  # the last one is black
+
+
+def test_light_changes_by_its_strength_alone():
+    """Of a grey image: its exponent, its colours, and its sides, within the range."""
+    grey, keys = torch.full((2000, 3, 32, 32), 0.5), Draws(0, 0, torch.arange(2000))
+    assert_close(lit(grey, keys, 0.0), grey)
+    for strength in (0.25, 1.0):
+        changed = lit(grey, keys, strength).double()
+        middle = changed[:, :, 15:17, 15:17].mean((2, 3))
+        most = 0.5 ** np.exp(-0.6 * strength) * (1 + 0.15 * strength)
+        least = 0.5 ** np.exp(0.6 * strength) * (1 - 0.15 * strength)
+        assert 0.9 * most < middle.max() < 1.1 * most
+        assert 0.9 * least < middle.min() < 1.1 * least
+        sides = changed.mean((1, 2))  # by column
+        ratio = sides[:, -8:].mean(1) / sides[:, :8].mean(1)
+        due = (1 + 0.375 * strength) / (1 - 0.375 * strength)
+        assert 0.9 * due < ratio.max() < 1.1 * due
+        assert 0.9 / due < ratio.min() < 1.1 / due
+    edge = torch.zeros(1000, 3, 32, 32)
+    edge[..., 16:] = 0.6
+    jump = lit(edge, keys.of(torch.arange(1000)), 1.0)[:, :, :, 15:17].mean((1, 2)).diff(dim=1)
+    assert jump.min() < 0.5 * jump.max()  # blurred or not
 
 
 def test_jitter_is_as_strong_as_asked():

@@ -8,9 +8,10 @@ import torch
 from scipy import ndimage
 from torch.testing import assert_close
 
+from spatial_transformers import InputError
 from spatial_transformers.experiments import independent
 from spatial_transformers.experiments.data.digits import shipped
-from spatial_transformers.experiments.data.distortion import Distortion, clutter, rotated
+from spatial_transformers.experiments.data.distortion import Distortion, clutter
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.data.pairs import Apart
 from spatial_transformers.experiments.data.samples import InMemory
@@ -73,17 +74,42 @@ def test_distortions(name):
 
 
 def test_turned_about_another_pixel():
-    """Which stays where it is."""
+    """Which stays where it is, while another one goes around it by up to 90° both ways."""
     image = np.zeros((28, 28), np.float32)
     image[13:16, 13:16] = 1
     samples = InMemory(torch.from_numpy(255 * image).expand(50, 1, -1, -1).byte(), torch.zeros(50))
     made = independent.made(partial(independent.turned, about=14), samples).inputs.numpy()
     for turned in made[:, 0]:
         assert ndimage.center_of_mass(turned) == pytest.approx((14, 14), abs=1e-4)
-    at_the_middle = independent.made(independent.turned, samples).inputs
-    own = Distortion(28, rotated)(samples.inputs / 255, keys(50), samples.inputs)
-    assert at_the_middle.mean() == pytest.approx(own.mean().item(), rel=0.01)
-    assert not np.allclose(at_the_middle.numpy(), made, atol=0.1)
+    image = np.roll(image, 6, 1)
+    samples = InMemory(
+        torch.from_numpy(255 * image).expand(500, 1, -1, -1).byte(), torch.zeros(500)
+    )
+    made = independent.made(partial(independent.turned, about=14), samples).inputs.numpy()
+    y, x = np.transpose([ndimage.center_of_mass(turned) for turned in made[:, 0]]) - 14
+    angles = np.rad2deg(np.arctan2(y, x))
+    assert angles.min() == pytest.approx(-90, abs=1)
+    assert angles.max() == pytest.approx(90, abs=1)
+    assert np.hypot(x, y) == pytest.approx(6, abs=0.1)
+
+
+def test_poses_turn_and_scale_over_their_whole_range():
+    """By the axes of a bar, which has no clutter and stays on the canvas."""
+    image = np.zeros((28, 28), np.float32)
+    image[13:15, 7:21] = 1
+    samples = InMemory(
+        torch.from_numpy(255 * image).expand(2000, 1, -1, -1).byte(), torch.zeros(2000)
+    )
+    y, x = np.indices((42, 42))
+    angles, lengths = [], []
+    for canvas in independent.made(independent.posed, samples).inputs[:, 0].numpy():
+        cy, cx = ndimage.center_of_mass(canvas)
+        cov = np.cov(np.stack((x - cx, y - cy)).reshape(2, -1), aweights=canvas.ravel())
+        values, vectors = np.linalg.eigh(cov)
+        angles.append(np.rad2deg(np.arctan(vectors[1, 1] / vectors[0, 1])))
+        lengths.append(np.sqrt(12 * values[1]))
+    assert (min(angles), max(angles)) == pytest.approx((-45, 45), abs=0.7)
+    assert (min(lengths), max(lengths)) == pytest.approx((0.7 * 14, 1.2 * 14), rel=0.03)
 
 
 def test_parts():
@@ -93,9 +119,20 @@ def test_parts():
     canvas = PARTS_APART(pairs, keys(COUNT), samples.inputs).amax(1, keepdim=True)
     own = clutter(canvas, keys(COUNT), samples.inputs, PATCHES, between=False)
     assert_alike(own, made.inputs)
-    counts = made.targets.bincount(minlength=25)
-    assert counts.shape == (25,)
-    assert counts.min() > 60  # of 3,000 pairs: 120 each
+    assert made.targets.bincount(minlength=25).min() > 60  # of 3,000 pairs: 120 each
+
+
+def test_targets_of_parts_and_what_clutters_them():
+    """Of digits that are as bright as their labels and fill their images."""
+    labels = torch.arange(400) % 10
+    bright = (25 * (labels + 1)).byte()[:, None, None, None].expand(-1, 1, 28, 28).contiguous()
+    made = independent.made(independent.parts, InMemory(bright, labels))
+    for canvas, target in zip(made.inputs[:, 0], made.targets.tolist(), strict=True):
+        few, many = target // 5, target % 5 + 5
+        seen = (canvas * 255 / 25 - 1).round().int()
+        assert seen.max() == many  # the clutter is of the digits below five
+        assert (seen == many).sum() >= 14 * 14
+        assert (seen == few).any()
 
 
 def test_bodies():
@@ -105,6 +142,7 @@ def test_bodies():
     assert made.inputs.shape == (300, 1, 60, 60, 60)
     own = extruded(samples.inputs[:300] / 255, keys(300), 75.0)
     (middles, widths), (other_middles, other_widths) = map(_spread, (own, made.inputs))
+    assert_close(middles.mean(0), other_middles.mean(0), rtol=0, atol=2)
     assert_close(middles.std(0), other_middles.std(0), rtol=0.15, atol=0)
     assert_close(widths.mean(0), other_widths.mean(0), rtol=0, atol=0.06)
     assert_close(widths.std(0), other_widths.std(0), rtol=0, atol=0.06)
@@ -122,9 +160,19 @@ def _spread(volumes):
 def test_targets_are_those_of_the_digits():
     test = shipped(None, "a test", 28).test
     assert_close(independent.made(independent.turned, test).targets, test.targets)
+    bright = (25 * (test.targets + 1)).byte()[:, None, None, None].expand(-1, 1, 28, 28)
+    sums = independent.made(independent.sums, InMemory(bright.contiguous(), test.targets))
+    seen = (sums.inputs.amax((2, 3)) * 255 / 25 - 1).round().long()
+    assert_close(sums.targets, seen.sum(1))
     sums = independent.made(independent.sums, test)
     again = independent.made(independent.sums, test)
     assert sums.inputs.shape == (450, 2, 42, 42)
-    assert 0 <= sums.targets.min() < 4
-    assert 14 < sums.targets.max() <= 18
     assert_close(again.inputs, sums.inputs, rtol=0, atol=0)
+
+
+def test_few_digits_and_digits_of_another_size():
+    few = digits(3)
+    made = independent.made(partial(independent.bodies, degrees=75.0), few)
+    assert made.inputs.shape == (1, 1, 60, 60, 60)
+    with pytest.raises(InputError, match="images of 32×32 pixels were given"):
+        independent.made(independent.cluttered, InMemory(torch.zeros(3, 1, 32, 32), torch.zeros(3)))

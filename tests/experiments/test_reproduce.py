@@ -58,12 +58,16 @@ def test_cells_are_the_paper_s():
 
 
 def test_all_cells_have_one_schedule():
-    """Only what the cells are named after differs."""
+    """Only what the cells are named after differs, and R hides what tells its angle."""
+    named = {"distortion": "", "model": "", "transformation": ""}
     same = {
-        replace(cell.recipe, distortion="", model="", transformation="")
-        for cell in reproduce.cells(NAME)
+        replace(cell.recipe, **named, shift=0.0, widening=0.0) for cell in reproduce.cells(NAME)
     }
     assert len(same) == 1
+    hidden = {cell.column for cell in reproduce.cells(NAME) if cell.recipe.shift}
+    widened = {cell.column for cell in reproduce.cells(NAME) if cell.recipe.widening}
+    assert hidden == widened == {"R"}
+    assert registry.defaults(NAME, model="cnn") == reproduce.cells(NAME, ["R/cnn"])[0].recipe
 
 
 def test_a_run_tells_how_it_was_made(results):
@@ -119,6 +123,9 @@ def test_check(results, data, capsys):
     path.write_text(json.dumps({**metrics, "test_error": metrics["test_error"] + 1}))
     assert stn(results, *options) == 1
     assert "3 of 4 as before" in capsys.readouterr().out
+    path.write_text(json.dumps({**metrics, "independent": {"photographs": 1.0}}))
+    assert stn(results, *options) == 2
+    assert "scored on inputs of photographs, which are not made" in capsys.readouterr().err
     path.write_text(written)
 
 

@@ -111,7 +111,7 @@ def words(official, tmp_path):
     for name in ("1.png", "2.png"):
         shutil.copy(official / "test" / name, images)
     boxes = "10 8 12 20;22 9 12 20"
-    lines = f"2.png,20,60,40,{boxes}\n2.png,123456,60,40,{boxes}\n1.png,7,30,50,\n"
+    lines = f"2.png,20,60,40,{boxes}\n3.png,123456,60,40,\n1.png,7,30,50,\n"
     (images.parent / "labels.csv").write_text(LIST + lines)
     return tmp_path
 
@@ -144,6 +144,12 @@ def test_photographs_are_read_as_svhn_is(official, words, size):
         ("1.png,7,30,50,40 1 9 9", "does not fit its 30×50 pixels"),
         ("1.png,1234567,30,50,", "no number of one to 5 digits"),
         ("1.png", "line 2: not a photograph"),
+        ("1.png,7,30,50,nan 1 9 9", "line 2: not a photograph"),
+        ("1.png,7,30,50,1 1 -9 9", "line 2: not a photograph"),
+        ("1.png,789,30,50,1 1 9 9;2 2 9 9", "line 2: not a photograph"),
+        ("1.png,7," + 400 * "9" + ",50,", "line 2: not a photograph"),
+        ("1.png,7,30,50," + 140_000 * " ", ": not a photograph"),
+        ("1.png,7,30,50,\n1.png,7,30,50,", "1.png: listed twice"),
     ],
 )
 def test_damaged_photographs_are_refused(words, line, reason):

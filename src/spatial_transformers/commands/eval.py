@@ -18,11 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the test error, the size of the network, and what its θ does."""
+    """Print the test error, also on independent inputs, the network's size, and what θ does."""
     from ..experiments import metrics, run
+    from ..experiments.registry import named
 
     found = run.evaluate(args.run_folder, data=args.data, **trainer_options(args))
     print(f"{args.run_folder}: {metrics.in_words(found)}")
+    headline = named(found["recipe"]["experiment"]).headline
+    for name, value in found["independent"].items():
+        print(f"  {headline.name} of {name}: {headline.in_words(value)}")
     for name, value in found["theta"].items():
         print(f"  {name}: {value['mean']:.2f} ± {value['std']:.2f}")
     return 0

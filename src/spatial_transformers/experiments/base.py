@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from spatial_transformers import Recurrent, SpatialTransformer
 
-from .data.samples import Data, Samples
+from .data.samples import Data, InMemory
 from .recipe import Recipe
 from .task import Metric, Task
 
@@ -87,7 +87,7 @@ class Experiment:
     quick: Callable[[Any], Recipe] | None = None
     threads: int | None = None
     verify: Callable[[Path], None] | None = None
-    independent: Callable[[Any, Path | None], Mapping[str, Samples]] | None = None
+    independent: Callable[[Any, Path | None], Mapping[str, InMemory]] | None = None
 
     @property
     def headline(self) -> Metric:

@@ -12,7 +12,7 @@ from .data.digits import Splits
 from .data.distortion import Distortion
 from .data.draws import Draws
 from .data.samples import Data, InMemory
-from .independent import Maker, made
+from .independent import Maker, of_digits
 from .networks import MODELS, Classifier, build, has_transformer, plain
 from .recipe import NOT_NEGATIVE, SHARE, Recipe, fact
 from .task import Classification
@@ -41,7 +41,20 @@ class DistortedRecipe(BentRecipe):
     """How a classifier of images under one of several distortions is trained."""
 
     distortion: str = fact("R", "of the images, by the paper's name")
+    shift: float = fact(
+        0.0,
+        "pixels that a training image's centre of mass lies off the centre, along each axis "
+        "(standard deviation), or 0 to leave it where it is",
+        NOT_NEGATIVE,
+    )
+    widening: float = fact(
+        0.0, "share of training in which distortions widen to their whole range", SHARE
+    )
     model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
+
+
+#: The part of its whole range from which a distortion is drawn at first, where it widens.
+NARROW = 1 / 6
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ def distorted(
     *,
     classes: int,
     repeats: int = 1,
+    facts: Mapping[str, Mapping[str, float]] | None = None,
     paper: Mapping[str, Mapping[str, float | None]] | None = None,
     quick: Callable[[Any], Recipe] | None = None,
     threads: int | None = None,
@@ -81,6 +95,7 @@ def distorted(
         sizes: of the networks, by their kind (`cnn`, `fcn`) and the canvas.
         classes: how many there are.
         repeats: fixed distortions scored per test image.
+        facts: of the recipes of a column's cells that differ from `recipe`, by distortion.
         paper: the paper's test errors in percent, by row (model and transformation, as
             `st-cnn/affine` or `cnn`) and column (distortion), in the order to reproduce them; None
             where it gives no number.
@@ -95,9 +110,17 @@ def distorted(
         distortion = distortions[recipe.distortion]
 
         def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-            images, jitter = inputs.float() / 255, recipe.jitter * strength
-            progress = draws.epoch / recipe.epochs if strength else 1.0
-            return distortion(images, draws, samples.inputs, jitter, progress)
+            images = inputs.float() / 255
+            if not strength:
+                return distortion(images, draws, samples.inputs)
+            return distortion(
+                images,
+                draws,
+                samples.inputs,
+                jitter=recipe.jitter * strength,
+                shift=recipe.shift,
+                spread=_spread(draws.epoch / recipe.epochs, recipe.widening),
+            )
 
         return Data(*load(recipe, folder), prepare=prepare, place=distortion.place, repeats=repeats)
 
@@ -116,31 +139,39 @@ def distorted(
     def shape(recipe: DistortedRecipe) -> tuple[int, ...]:
         return (1, *2 * (distortions[recipe.distortion].size,))
 
-    def others(recipe: DistortedRecipe, folder: Path | None) -> dict[str, InMemory]:
-        test = load(recipe, folder).test
-        makers = (independent or {}).get(recipe.distortion, {})
-        return {name: made(maker, test) for name, maker in makers.items()}
-
     return Experiment(
         recipe,
         data=data,
         network=network,
         task=lambda recipe: Classification(classes, recipe.label_smoothing),
         shape=shape,
-        cells=lambda recipe: list(_cells(recipe, paper or {})),
+        cells=lambda recipe: list(_cells(recipe, paper or {}, facts or {})),
         quick=quick,
         threads=threads,
         verify=verify,
-        independent=others,
+        independent=of_digits(load, lambda recipe: (independent or {}).get(recipe.distortion, {})),
     )
 
 
+def _spread(progress: float, widening: float) -> float:
+    """Return from how much of their range distortions are drawn, when so much of training is over.
+
+    A classifier that has met digits that are nearly upright reads turned ones ill, and so asks the
+    transformer to turn them.
+    """
+    over = progress / widening if widening else 1.0
+    return min(NARROW + (1 - NARROW) * over, 1.0)
+
+
 def _cells(
-    recipe: DistortedRecipe, paper: Mapping[str, Mapping[str, float | None]]
+    recipe: DistortedRecipe,
+    paper: Mapping[str, Mapping[str, float | None]],
+    facts: Mapping[str, Mapping[str, float]],
 ) -> Iterable[Cell]:
     for row, errors in paper.items():
         for distortion, error in errors.items():
-            yield cell_of(replace(recipe, distortion=distortion), distortion, row, error)
+            own: dict[str, Any] = {"distortion": distortion, **facts.get(distortion, {})}
+            yield cell_of(replace(recipe, **own), distortion, row, error)
 
 
 def cell_of(recipe: Recipe, column: str, row: str, error: float | None) -> Cell:

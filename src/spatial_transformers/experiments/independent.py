@@ -2,19 +2,22 @@
 
 A network that reads them as well as an experiment's own has learned the distortion, and no trait of
 the program that distorted its training images, nor a cue that these give by accident. Everything
-here is written in SciPy's terms, (row, column) in pixels, and shares no code with the experiments.
+here is written in SciPy's terms, (row, column) in pixels, and no code that distorts is shared with
+the experiments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.interpolate import RBFInterpolator
-from scipy.spatial.transform import Rotation
 
+from spatial_transformers import InputError
+
+from .data.digits import Splits
 from .data.samples import InMemory
 
 Array = NDArray[np.float32]
@@ -22,17 +25,44 @@ Labels = NDArray[np.int64]
 
 #: Turns digits (N, 28, 28) in [0, 1], their labels and numpy's random numbers into a network's
 #: inputs, and their targets.
-Maker = Callable[..., tuple[list[Array], Labels]]
+Maker = Callable[..., tuple[Sequence[Array], Labels]]
 
 MIDDLE = 13.5  # of 28 pixels
 _FIFTH = 5  # of the digits become volumes: SciPy needs 30 ms for one
 
 
+def of_digits(
+    load: Callable[[Any, Path | None], Splits], makers: Callable[[Any], Mapping[str, Maker]]
+) -> Callable[[Any, Path | None], dict[str, InMemory]]:
+    """Return what makes inputs of an experiment's test digits.
+
+    Args:
+        load: reads a recipe's digits from a folder.
+        makers: of a recipe, by name.
+
+    """
+
+    def inputs(recipe: Any, folder: Path | None) -> dict[str, InMemory]:
+        chosen = makers(recipe)
+        test = load(recipe, folder).test if chosen else None
+        return {name: made(maker, test) for name, maker in chosen.items() if test is not None}
+
+    return inputs
+
+
 def made(maker: Maker, digits: InMemory) -> InMemory:
-    """Return what a maker makes of digits (N, 1, 28, 28) in uint8, always alike."""
+    """Return what a maker makes of digits (N, 1, 28, 28) in uint8, always alike.
+
+    Raises:
+        InputError: for images of another size.
+
+    """
     images = digits.inputs[:, 0].cpu().numpy() / np.float32(255)
+    if images.shape[1:] != (28, 28):
+        size = "×".join(map(str, images.shape[1:]))
+        raise InputError(f"images of {size} pixels were given to test on; give digits of 28×28")
     inputs, targets = maker(images, digits.targets.cpu().numpy(), np.random.default_rng(0))
-    return InMemory(torch.from_numpy(np.stack(inputs)), torch.from_numpy(targets))
+    return InMemory(torch.from_numpy(np.asarray(inputs)), torch.from_numpy(targets))
 
 
 def _each(distort: Callable[..., Array]) -> Maker:
@@ -48,6 +78,8 @@ def _each(distort: Callable[..., Array]) -> Maker:
 
 def _read(image: Array, matrix: Array, offset: Array, size: int) -> Array:
     """Return a canvas whose point p reads the image, or the body, at matrix · p + offset."""
+    from scipy import ndimage  # here, since commands that score nothing need not wait for it
+
     shape = image.ndim * (size,)
     return ndimage.affine_transform(image, matrix, offset, shape, order=1, mode="grid-constant")
 
@@ -78,6 +110,8 @@ def _through(image: Array, corners: Array, moved: Array) -> Array:
     for (y, x), (v, u) in zip(moved, corners, strict=True):
         rows += [[y, x, 1, 0, 0, 0, -v * y, -v * x], [0, 0, 0, y, x, 1, -u * y, -u * x]]
         due += [v, u]
+    from scipy import ndimage
+
     matrix = np.append(np.linalg.solve(rows, due), 1).reshape(3, 3)
     canvas = np.stack((*np.indices((28, 28)), np.ones((28, 28)))).reshape(3, -1)
     found = matrix @ canvas
@@ -109,6 +143,9 @@ def cornered(image: Array, draw: Generator) -> Array:
 
 def elastic(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], Labels]:
     """E: scaled, and warped by a thin plate spline of 4×4 points, which are moved."""
+    from scipy import ndimage
+    from scipy.interpolate import RBFInterpolator
+
     along = MIDDLE + 14 * np.linspace(-1, 1, 4)
     points = np.stack(np.meshgrid(along, along, indexing="ij"), -1).reshape(16, 2)
     scale = draw.uniform(0.75, 1, (len(images), 1, 1))
@@ -118,8 +155,8 @@ def elastic(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array]
     spline = RBFInterpolator(points, flat, kernel="thin_plate_spline", degree=1)
     places = spline(canvas).reshape(28, 28, -1, 2)
     return [
-        ndimage.map_coordinates(image, places[:, :, n].transpose(2, 0, 1), order=1)[None]
-        for n, image in enumerate(images)
+        ndimage.map_coordinates(image, read, order=1, mode="grid-constant")[None]
+        for image, read in zip(images, places.transpose(2, 3, 0, 1), strict=True)
     ], labels
 
 
@@ -154,7 +191,10 @@ def sums(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], L
 
 
 def parts(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], Labels]:
-    """Two digits of 16×16 pixels, one of 0 to 4 and one of 5 to 9, apart on cluttered 48×48."""
+    """Two digits of 16×16 pixels, one of 0 to 4 and one of 5 to 9, apart on 48×48.
+
+    The clutter are pieces of digits from 0 to 4.
+    """
     few = np.flatnonzero(labels < 5)
     partners = draw.choice(np.flatnonzero(labels >= 5), len(few))
     canvases = []
@@ -166,19 +206,20 @@ def parts(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], 
             _read(images[number], scale * np.eye(2), -0.5 - scale * (corner - 0.5), 48)
             for number, corner in zip(pair, corners, strict=True)
         ]
-        canvases.append(_clutter(np.maximum(*placed), images, draw, 8)[None])
+        canvases.append(_clutter(np.maximum(*placed), images[few], draw, 8)[None])
     return canvases, 5 * labels[few] + labels[partners] - 5
 
 
-def bodies(
-    images: Array, labels: Labels, draw: Generator, degrees: float
-) -> tuple[list[Array], Labels]:
+def bodies(images: Array, labels: Labels, draw: Generator, degrees: float) -> tuple[Array, Labels]:
     """Digits of 12 planes, turned by up to so many degrees and placed in 60×60×60 voxels."""
-    some, volumes = draw.permutation(len(images))[: len(images) // _FIFTH], []
-    for image in images[some]:
+    from scipy.spatial.transform import Rotation
+
+    some = draw.permutation(len(images))[: max(1, len(images) // _FIFTH)]
+    volumes = np.empty((len(some), 1, 60, 60, 60), np.float32)
+    for volume, image in zip(volumes, images[some], strict=True):
         turns = draw.uniform(-degrees, degrees, 3)
         turn = Rotation.from_euler("ZYX", turns, degrees=True).as_matrix()
         centre = 29.5 + draw.uniform(-16, 16, 3)
         body = np.broadcast_to(image, (12, 28, 28))
-        volumes.append(_read(body, turn, [5.5, MIDDLE, MIDDLE] - turn @ centre, 60)[None])
+        volume[0] = _read(body, turn, [5.5, MIDDLE, MIDDLE] - turn @ centre, 60)
     return volumes, labels[some]

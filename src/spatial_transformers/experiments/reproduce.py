@@ -163,6 +163,11 @@ def check(
                 key, name = f"test_{metric.key}", str(folder.relative_to(out))
                 yield name, facts[key], again[key]
                 for inputs, before in facts["independent"].items():
+                    if inputs not in again["independent"]:
+                        raise InputError(
+                            f"{folder}: scored on inputs of {inputs}, which are not made any more "
+                            "or not in --data; give the folder that has them, or train again"
+                        )
                     yield f"{name}, inputs of {inputs}", before, again["independent"][inputs]
 
 

@@ -90,6 +90,8 @@ def train(
     with surroundings(experiment.threads):
         made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
         _fit(runner, learner, served, out / "last.ckpt")
+    if runner.is_global_zero:
+        tensors.write(out / "model.safetensors", learner.network.state_dict())
     found = {
         **_score(runner, learner, served, data),
         "validation": learner.validation,
@@ -101,7 +103,6 @@ def train(
         },
     }
     if runner.is_global_zero:
-        tensors.write(out / "model.safetensors", learner.network.state_dict())
         if learner.poses:
             steps, theta = torch.tensor([*learner.poses]), torch.stack([*learner.poses.values()])
             tensors.write(out / "poses.safetensors", {"step": steps, "theta": theta})
@@ -253,10 +254,12 @@ def _score(
     others = experiment.independent(recipe, folder) if experiment.independent else {}
     independent = {}
     with surroundings(experiment.threads):
+        loggers, runner.loggers = runner.loggers, []  # curves have the test error once
         for name, samples in others.items():
-            data = Data(train=samples, validation=samples, test=samples)
+            data = Data(train=samples[:0], validation=samples[:0], test=samples)
             runner.test(learner, _served(data, recipe), verbose=False)
             independent[name] = learner.test[experiment.headline.key]
+        runner.loggers = loggers
         runner.test(learner, served, verbose=False)
     transformer, aligned, followed = learner.network.transformer, {}, {}
     placed, targets = served.test_places()

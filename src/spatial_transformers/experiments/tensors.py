@@ -20,8 +20,12 @@ def write(path: Path, tensors: Mapping[str, Tensor]) -> None:
         temporary.write_bytes(save({name: value.contiguous() for name, value in tensors.items()}))
 
 
-def read(path: Path) -> dict[str, Tensor]:
+def read(path: Path, cure: str = "train again") -> dict[str, Tensor]:
     """Read tensors by name.
+
+    Args:
+        path: of the file.
+        cure: what to do about a damaged one.
 
     Raises:
         InputError: if the file is damaged.
@@ -32,7 +36,7 @@ def read(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, RuntimeError, ValueError, KeyError) as error:
         reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: damaged tensors ({reason}); train again") from error
+        raise InputError(f"{path}: damaged tensors ({reason}); {cure}") from error
 
 
 def difference(found: Mapping[Any, object], expected: Mapping[Any, Tensor]) -> str:

@@ -21,8 +21,7 @@ from .bn_inception import BNInception
 from .efficientnet import EfficientNetLite0
 
 BACKBONES = (
-    "efficientnet-lite0, bn-inception/FILE with its weights in safetensors, or timm/NAME of a "
-    "convolutional network that timm has"
+    "efficientnet-lite0, bn-inception, or timm/NAME of a convolutional network that timm has"
 )
 _PROBE = 224  # pixels of a picture along each axis
 _FROZEN = 5  # blocks of EfficientNet, behind its stem, that do not train
@@ -80,8 +79,8 @@ def backbone(name: str) -> Backbone:
         return _lite0()
     if name.startswith("timm/"):
         return _of_timm(name.removeprefix("timm/"))
-    if name.startswith("bn-inception/"):
-        return _inception(name.removeprefix("bn-inception/"))
+    if name == "bn-inception":
+        return _inception()
     raise InputError(f"backbone {name!r} was asked for; known: {BACKBONES}")
 
 
@@ -96,10 +95,11 @@ def _lite0() -> Backbone:
     return Backbone(network, efficientnet.FEATURES)
 
 
-def _inception(path: str) -> Backbone:
+def _inception() -> Backbone:
     """Return the paper's backbone, whose first convolutions and blocks do not train."""
     network = BNInception()
-    network.load_state_dict(_their_weights(path), strict=False)  # but for counts of batches
+    weights = Path(torch.hub.get_dir()) / "checkpoints" / "bn_inception.safetensors"
+    network.load_state_dict(_their_weights(weights), strict=False)  # but for counts of batches
     network.fold()
     for name, part in network.named_children():
         part.requires_grad_(not name.startswith(("conv", "inception_3")))
@@ -108,22 +108,20 @@ def _inception(path: str) -> Backbone:
 
 
 @cache
-def _their_weights(path: str) -> Mapping[str, Tensor]:
+def _their_weights(file: Path) -> Mapping[str, Tensor]:
     """Return a file's weights of BN-Inception, without its classifier and counts of batches."""
-    file = Path(path)
+    cure = "put the weights of BN-Inception there, a state dict in safetensors"
     if not file.is_file():
-        raise InputError(
-            f"{file}: no such file; give --backbone bn-inception/FILE, a state dict in safetensors"
-        )
+        raise InputError(f"{file}: no such file; {cure}")
     expected = {n: t for n, t in BNInception().state_dict().items() if not n.endswith("_tracked")}
     left_out = ("last_linear.", "fc.")
     found = {
         name: value
-        for name, value in tensors.read(file).items()
+        for name, value in tensors.read(file, cure).items()
         if not (name.startswith(left_out) or name.endswith("_tracked"))
     }
     if different := tensors.difference(found, expected):
-        raise InputError(f"{file}: not the weights of BN-Inception ({different})")
+        raise InputError(f"{file}: not the weights of BN-Inception ({different}); {cure}")
     return found
 
 

@@ -1,7 +1,7 @@
 """Handwritten digits: MNIST from its four files, or those that ship with scikit-learn."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +39,11 @@ def load(digits: str, folder: Path | None, asked: str) -> Splits:
     if folder is None:
         raise InputError(f"{asked} needs --data, the folder of MNIST's four idx files")
     return mnist(folder)
+
+
+def asked(recipe: Any, folder: Path | None) -> Splits:
+    """Return the digits that a recipe names, in its fact `digits`."""
+    return load(recipe.digits, folder, recipe.experiment)
 
 
 def mnist(folder: Path) -> Splits:

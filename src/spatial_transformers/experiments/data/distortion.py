@@ -17,7 +17,6 @@ from .draws import Draws
 from .samples import Placed
 
 IMAGE = 28  # pixels of MNIST's images, in which moves are counted
-_NARROW = 1 / 6  # of its whole range, from which a distortion is drawn at first
 _PATCH = 6  # pixels of a piece of clutter
 
 
@@ -29,27 +28,22 @@ class Distortion:
         size: height and width of the canvas in pixels.
         place: draws where the canvas's points lie in the image.
         patches: how many pieces of other images clutter the canvas.
-        shift: how far from the centre a training image's centre of mass lies, in pixels along each
-            axis (the standard deviation); 0 leaves it where it is. See `_bent`.
-        widening: the share of training in which what is drawn widens to its whole range, from a
-            sixth of it; 0 draws from all of it at once. A classifier that has met upright digits
-            only reads turned ones ill, and so asks the transformer to turn them.
 
     """
 
     size: int
     place: Callable[[Draws], Placed]
     patches: int = 0
-    shift: float = 0.0
-    widening: float = 0.0
 
     def __call__(
         self,
         images: Tensor,
         draws: Draws,
         others: Tensor,
-        jitter: float = 0,
-        progress: float = 1.0,
+        *,
+        jitter: float = 0.0,
+        shift: float = 0.0,
+        spread: float = 1.0,
     ) -> Tensor:
         """Return the images (N, 1, H, W) in [0, 1] on canvases (N, 1, size, size).
 
@@ -61,25 +55,23 @@ class Distortion:
                 training: see `_bent`. Pieces of clutter then come from places between pixels.
                 Images and pieces are read by bicubic interpolation. If one were blurred more than
                 the other, that would tell digits from clutter in training, but not in scoring.
-            progress: the share of training that is over; 1 in scoring.
+            shift: how far off the centre the image's centre of mass is moved, in pixels along each
+                axis (the standard deviation); 0 leaves it where it is. It augments, too.
+            spread: the part of its whole range from which the place is drawn.
 
         """
-        transformation, theta = self.place(replace(draws, spread=self._spread(progress)))
+        transformation, theta = self.place(replace(draws, spread=spread))
         theta = theta.to(images)
-        if jitter and not self.patches:
+        augmented = bool(jitter or shift)
+        if augmented and not self.patches:
             points = transformation.grid(theta, self.size)
-            return sample(images, _bent(points, images, draws, jitter, self.shift))
-        if jitter:  # places are whole pixels: reading twice blurs no more
-            images = bent(images, draws, jitter, self.shift)
+            return sample(images, _bent(points, images, draws, jitter, shift))
+        if augmented:  # places are whole pixels: reading twice blurs no more
+            images = bent(images, draws, jitter, shift)
         canvas = warp(images, theta, transformation, size=self.size)
         if self.patches:
-            canvas = clutter(canvas, draws, others, self.patches, between=jitter > 0)
+            canvas = clutter(canvas, draws, others, self.patches, between=augmented)
         return canvas
-
-    def _spread(self, progress: float) -> float:
-        """Return how much of what is drawn is drawn from."""
-        over = progress / self.widening if self.widening else 1.0
-        return min(_NARROW + (1 - _NARROW) * over, 1.0)
 
 
 def rotated(draws: Draws, share: float = 1.0) -> Placed:

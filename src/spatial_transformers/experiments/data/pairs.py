@@ -1,7 +1,7 @@
 """Pairs: two images in two channels, each placed on its own, and a label of both."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -92,9 +92,12 @@ class Apart:
 
     distortion: Distortion
 
-    def __call__(self, images: Tensor, draws: Draws, others: Tensor, jitter: float = 0) -> Tensor:
+    def __call__(
+        self, images: Tensor, draws: Draws, others: Tensor, *, jitter: float = 0
+    ) -> Tensor:
         """Return images (N, 2, H, W) in [0, 1] on canvases (N, 2, size, size)."""
-        placed = self.distortion(images.flatten(0, 1)[:, None], _each(draws), others, jitter)
+        each = images.flatten(0, 1)[:, None]
+        placed = self.distortion(each, _each(draws), others, jitter=jitter)
         return placed.view(-1, PARTS, *placed.shape[2:])
 
     def place(self, draws: Draws) -> Placed:
@@ -106,4 +109,4 @@ class Apart:
 def _each(draws: Draws) -> Draws:
     """Return draws of their own for every channel of the samples."""
     channel = torch.arange(PARTS, device=draws.sample.device)
-    return Draws(draws.seed, draws.epoch, (PARTS * draws.sample[:, None] + channel).flatten())
+    return replace(draws, sample=(PARTS * draws.sample[:, None] + channel).flatten())

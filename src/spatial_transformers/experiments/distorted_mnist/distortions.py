@@ -81,7 +81,7 @@ def elastic(draws: Draws) -> Placed:
 #: The patches of TC are second-hand: six pieces of 6×6 pixels from random places of random other
 #: digits. That the brighter pixel stays where they overlap is our choice.
 DISTORTIONS = {
-    "R": Distortion(28, rotated, shift=0.7, widening=0.5),
+    "R": Distortion(28, rotated),
     "RTS": Distortion(42, rotated_scaled_translated),
     "P": Distortion(28, projected),
     "E": Distortion(28, elastic),

@@ -58,7 +58,7 @@ EXPERIMENT = distorted(
         jitter=1.0,
         hold_out=False,
     ),
-    lambda recipe, folder: digits.load(recipe.digits, folder, recipe.experiment),
+    digits.asked,
     {"H": Distortion(IMAGE, cornered)},
     {"cnn": {IMAGE: Size(208_586, IMAGE)}},
     classes=10,

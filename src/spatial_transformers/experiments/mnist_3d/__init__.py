@@ -23,12 +23,12 @@ from spatial_transformers import (
 )
 
 from ..base import Experiment
-from ..data.digits import DIGITS, load, verify
+from ..data.digits import DIGITS, asked, verify
 from ..data.distortion import IMAGE, bent
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import BentRecipe, cell_of
-from ..independent import bodies, made
+from ..independent import bodies, of_digits
 from ..networks import CNN, POINTS, SOLID, Classifier, assemble
 from ..recipe import Within, fact
 from ..task import Classification
@@ -86,7 +86,7 @@ def _data(recipe: VolumeRecipe, folder: Path | None) -> Data:
         images, jitter = inputs.float() / 255, recipe.jitter * strength
         return extruded(bent(images, draws, jitter) if jitter else images, draws, recipe.turn)
 
-    parts = load(recipe.digits, folder, recipe.experiment)
+    parts = asked(recipe, folder)
     return Data(*parts, prepare=prepare, place=lambda draws: placed(draws, recipe.turn))
 
 
@@ -138,10 +138,5 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=10),
     verify=verify,
-    independent=lambda recipe, folder: {
-        "SciPy": made(
-            partial(bodies, degrees=recipe.turn),
-            load(recipe.digits, folder, recipe.experiment).test,
-        )
-    },
+    independent=of_digits(asked, lambda recipe: {"SciPy": partial(bodies, degrees=recipe.turn)}),
 )

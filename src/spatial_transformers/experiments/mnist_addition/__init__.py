@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ..base import Experiment
-from ..data.digits import DIGITS, load, verify
+from ..data.digits import DIGITS, asked, verify
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data
 from ..distorted import BentRecipe, cell_of
 from ..distorted_mnist import DISTORTIONS
-from ..independent import made, sums
+from ..independent import of_digits, sums
 from ..networks import Classifier, build
 from ..recipe import fact
 from ..task import Classification
@@ -52,12 +52,12 @@ class AdditionRecipe(BentRecipe):
 
 
 def _data(recipe: AdditionRecipe, folder: Path | None) -> Data:
-    train, validation, test = load(recipe.digits, folder, recipe.experiment)
+    train, validation, test = asked(recipe, folder)
     distortion = Apart(RTS)
 
     def prepare(inputs: Tensor, draws: Draws, samples: Pairs, strength: float) -> Tensor:
         images = inputs.float() / 255
-        return distortion(images, draws, samples.first.inputs, recipe.jitter * strength)
+        return distortion(images, draws, samples.first.inputs, jitter=recipe.jitter * strength)
 
     return Data(
         Pairs.of(train, train, torch.add, times=TIMES, seed=0),
@@ -99,7 +99,5 @@ EXPERIMENT = Experiment(
     cells=lambda recipe: [cell_of(recipe, "RTS", row, error) for row, error in PAPER.items()],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=3),
     verify=verify,
-    independent=lambda recipe, folder: {
-        "SciPy": made(sums, load(recipe.digits, folder, recipe.experiment).test)
-    },
+    independent=of_digits(asked, lambda recipe: {"SciPy": sums}),
 )

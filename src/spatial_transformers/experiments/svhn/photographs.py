@@ -7,6 +7,8 @@ no boxes where the number fills the picture.
 """
 
 import csv
+from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -31,29 +33,46 @@ def photographs(folder: Path, size: int) -> InMemory:
 
     """
     path = folder / FOLDER / "labels.csv"
-    require_file(path, _CURE, _LARGEST)
     crops, targets = Crops({}, size), []
-    with path.open(encoding="utf-8", errors="replace", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), 2):
-            try:
-                image, labels, box = _parsed(row)
-            except (AttributeError, KeyError, TypeError, ValueError) as error:
-                raise InputError(f"{path}, line {number}: not a photograph; {_CURE}") from error
-            if len(labels) <= LONGEST:
-                crops.boxes[folder / FOLDER / "images" / image] = box
-                targets.append(padded(labels))
+    for image, labels, box in _listed(path):
+        where = folder / FOLDER / "images" / image
+        if where in crops.boxes:
+            raise InputError(f"{where}: listed twice; {_CURE}")
+        if len(labels) <= LONGEST:
+            crops.boxes[where] = box
+            targets.append(padded(labels))
     if not targets:
         raise InputError(f"{path}: no number of one to {LONGEST} digits is listed; {_CURE}")
     return InMemory(torch.stack([*map(crops, crops.boxes)]), torch.tensor(targets))
 
 
+def _listed(path: Path) -> Iterator[tuple[str, list[int], Box]]:
+    """Give what a list says."""
+    require_file(path, _CURE, _LARGEST)
+    with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        lines = csv.DictReader(file)
+        try:
+            for row in lines:
+                yield _parsed(row)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+            raise InputError(
+                f"{path}, line {lines.line_num}: not a photograph, its digits, its size and a box "
+                f"for each digit or none; {_CURE}"
+            ) from error
+
+
 def _parsed(row: dict[str, str]) -> tuple[str, list[int], Box]:
     """Return what a line lists; raise an error of Python for any other line."""
     name, digits = row["file"], row["digits"]
-    boxes = [
-        Box(*map(float, box.split())) for box in row["digit_boxes_xywh_pixels"].split(";") if box
-    ]
+    listed = row["digit_boxes_xywh_pixels"].split(";")
+    boxes = [Box(*map(float, box.split())) for box in listed if box]
+    boxes = boxes or [Box(0.0, 0.0, float(row["width"]), float(row["height"]))]
     if Path(name).name != name or not (digits.isascii() and digits.isdecimal()):
         raise ValueError
-    whole = Box(0, 0, int(row["width"]), int(row["height"]))
-    return name, [int(digit) for digit in digits], around(boxes or [whole])
+    if len(boxes) not in (1, len(digits)) or not all(map(_has_area, boxes)):
+        raise ValueError
+    return name, [int(digit) for digit in digits], around(boxes)
+
+
+def _has_area(box: Box) -> bool:
+    return all(map(isfinite, box)) and min(box.width, box.height) > 0

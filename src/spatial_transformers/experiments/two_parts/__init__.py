@@ -22,13 +22,13 @@ from spatial_transformers import (
 )
 
 from ..base import Experiment
-from ..data.digits import DIGITS, load, verify
+from ..data.digits import DIGITS, asked, verify
 from ..data.distortion import Distortion, clutter, upright
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import BentRecipe, cell_of
-from ..independent import made, parts
+from ..independent import of_digits, parts
 from ..networks import CNN, POINTS, Classifier, assemble
 from ..recipe import fact
 from ..task import Classification
@@ -87,11 +87,11 @@ def _pairs(digits: InMemory, seed: int) -> Pairs:
 def _data(recipe: TwoPartsRecipe, folder: Path | None) -> Data:
     def prepare(inputs: Tensor, draws: Draws, samples: Pairs, strength: float) -> Tensor:
         digits = samples.first.inputs
-        parts = PARTS_APART(inputs.float() / 255, draws, digits, recipe.jitter * strength)
+        parts = PARTS_APART(inputs.float() / 255, draws, digits, jitter=recipe.jitter * strength)
         canvas = parts.amax(1, keepdim=True)
         return clutter(canvas, draws, digits, PATCHES, between=False)
 
-    splits = load(recipe.digits, folder, recipe.experiment)
+    splits = asked(recipe, folder)
     pairs = (_pairs(digits, seed) for seed, digits in enumerate(splits))
     return Data(*pairs, prepare=prepare, place=PARTS_APART.place)
 
@@ -145,7 +145,5 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=20),
     verify=verify,
-    independent=lambda recipe, folder: {
-        "SciPy": made(parts, load(recipe.digits, folder, recipe.experiment).test)
-    },
+    independent=of_digits(asked, lambda recipe: {"SciPy": parts}),
 )

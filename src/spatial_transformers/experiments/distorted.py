@@ -17,6 +17,9 @@ from .networks import MODELS, Classifier, build, has_transformer, plain
 from .recipe import NOT_NEGATIVE, SHARE, Recipe, fact
 from .task import Classification
 
+#: The part of its whole range from which a distortion is drawn at first, where it widens.
+NARROW = 1 / 6
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierRecipe(Recipe):
@@ -52,9 +55,15 @@ class DistortedRecipe(BentRecipe):
     )
     model: str = fact("st-cnn", "of the classifier, behind a spatial transformer or not", MODELS)
 
+    def augmentation(self, epoch: int, strength: float) -> dict[str, float]:
+        """Return how a `Distortion` augments in an epoch, at a strength that falls from 1.
 
-#: The part of its whole range from which a distortion is drawn at first, where it widens.
-NARROW = 1 / 6
+        What widens is drawn at first from a sixth of its range. A classifier that has met digits
+        that are nearly upright reads turned ones ill, and so asks the transformer to turn them.
+        """
+        over = epoch / (self.epochs * self.widening) if self.widening else 1.0
+        spread = min(NARROW + (1 - NARROW) * over, 1.0)
+        return {"jitter": self.jitter * strength, "shift": self.shift, "spread": spread}
 
 
 @dataclass(frozen=True)
@@ -110,17 +119,8 @@ def distorted(
         distortion = distortions[recipe.distortion]
 
         def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-            images = inputs.float() / 255
-            if not strength:
-                return distortion(images, draws, samples.inputs)
-            return distortion(
-                images,
-                draws,
-                samples.inputs,
-                jitter=recipe.jitter * strength,
-                shift=recipe.shift,
-                spread=_spread(draws.epoch / recipe.epochs, recipe.widening),
-            )
+            augmented = recipe.augmentation(draws.epoch, strength) if strength else {}
+            return distortion(inputs.float() / 255, draws, samples.inputs, **augmented)
 
         return Data(*load(recipe, folder), prepare=prepare, place=distortion.place, repeats=repeats)
 
@@ -151,16 +151,6 @@ def distorted(
         verify=verify,
         independent=of_digits(load, lambda recipe: (independent or {}).get(recipe.distortion, {})),
     )
-
-
-def _spread(progress: float, widening: float) -> float:
-    """Return from how much of their range distortions are drawn, when so much of training is over.
-
-    A classifier that has met digits that are nearly upright reads turned ones ill, and so asks the
-    transformer to turn them.
-    """
-    over = progress / widening if widening else 1.0
-    return min(NARROW + (1 - NARROW) * over, 1.0)
 
 
 def _cells(

@@ -20,12 +20,12 @@ from spatial_transformers import InputError
 from .data.digits import Splits
 from .data.samples import InMemory
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]
 Labels = NDArray[np.int64]
 
 #: Turns digits (N, 28, 28) in [0, 1], their labels and numpy's random numbers into a network's
 #: inputs, and their targets.
-Maker = Callable[..., tuple[Sequence[Array], Labels]]
+Maker = Callable[..., tuple[Sequence[Array] | Array, Labels]]
 
 MIDDLE = 13.5  # of 28 pixels
 _FIFTH = 5  # of the digits become volumes: SciPy needs 30 ms for one
@@ -76,7 +76,7 @@ def _each(distort: Callable[..., Array]) -> Maker:
     return maker
 
 
-def _read(image: Array, matrix: Array, offset: Array, size: int) -> Array:
+def _read(image: Array, matrix: Array, offset: Any, size: int) -> Array:
     """Return a canvas whose point p reads the image, or the body, at matrix · p + offset."""
     from scipy import ndimage  # here, since commands that score nothing need not wait for it
 

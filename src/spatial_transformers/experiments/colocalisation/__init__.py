@@ -25,7 +25,7 @@ from spatial_transformers import (
 )
 
 from ..base import Cell, Experiment, Network
-from ..data.digits import DIGITS, asked, verify
+from ..data.digits import DIGITS, load, verify
 from ..data.distortion import IMAGE
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
@@ -143,7 +143,7 @@ def _still(draws: Draws) -> Draws:
 
 
 def _data(recipe: ColocalisationRecipe, folder: Path | None) -> Data:
-    splits = asked(recipe, folder)
+    splits = load(recipe, folder)
     known = splits.train + splits.validation  # of MNIST, the encoder has not seen the latter
     digits = known.inputs[known.targets == recipe.digit][-IMAGES:]
     if len(digits) < IMAGES:

@@ -18,7 +18,7 @@ from spatial_transformers import Attention, warp
 
 from .. import tensors
 from ..base import Experiment, Network
-from ..data.digits import DIGITS
+from ..data.digits import DIGITS, load
 from ..data.distortion import IMAGE, Distortion, clutter, translated
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory
@@ -120,7 +120,7 @@ def _data(recipe: ViewsRecipe, folder: Path | None) -> Data:
         theta = looks(draws, samples.targets[draws.sample] == NOTHING).to(canvases)
         return warp(torch.where(half, cluttered, canvases), theta, Attention(), size=VIEW)
 
-    splits = asked(recipe, folder)
+    splits = load(recipe, folder)
     return Data(*map(_with_nothing, splits), prepare=prepare)
 
 

@@ -32,18 +32,13 @@ class Splits(NamedTuple):
     test: InMemory
 
 
-def load(digits: str, folder: Path | None, asked: str) -> Splits:
-    """Return digits of 28×28 pixels from where a recipe says, for an experiment that asked."""
-    if digits == "scikit-learn":
-        return shipped(folder, asked, IMAGE)
+def load(recipe: Any, folder: Path | None) -> Splits:
+    """Return digits of 28×28 pixels: MNIST's, unless a recipe's fact `digits` says otherwise."""
+    if getattr(recipe, "digits", "mnist") == "scikit-learn":
+        return shipped(folder, recipe.experiment, IMAGE)
     if folder is None:
-        raise InputError(f"{asked} needs --data, the folder of MNIST's four idx files")
+        raise InputError(f"{recipe.experiment} needs --data, the folder of MNIST's four idx files")
     return mnist(folder)
-
-
-def asked(recipe: Any, folder: Path | None) -> Splits:
-    """Return the digits that a recipe names, in its fact `digits`."""
-    return load(recipe.digits, folder, recipe.experiment)
 
 
 def mnist(folder: Path) -> Splits:

@@ -57,7 +57,7 @@ EXPERIMENT = distorted(
         shift=0.7,
         widening=0.5,
     ),
-    lambda recipe, folder: digits.load("mnist", folder, recipe.experiment),
+    digits.load,
     DISTORTIONS,
     SIZES,
     classes=10,

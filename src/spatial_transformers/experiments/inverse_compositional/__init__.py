@@ -58,7 +58,7 @@ EXPERIMENT = distorted(
         jitter=1.0,
         hold_out=False,
     ),
-    digits.asked,
+    digits.load,
     {"H": Distortion(IMAGE, cornered)},
     {"cnn": {IMAGE: Size(208_586, IMAGE)}},
     classes=10,

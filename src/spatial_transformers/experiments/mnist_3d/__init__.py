@@ -23,7 +23,7 @@ from spatial_transformers import (
 )
 
 from ..base import Experiment
-from ..data.digits import DIGITS, asked, verify
+from ..data.digits import DIGITS, load, verify
 from ..data.distortion import IMAGE, bent
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
@@ -86,7 +86,7 @@ def _data(recipe: VolumeRecipe, folder: Path | None) -> Data:
         images, jitter = inputs.float() / 255, recipe.jitter * strength
         return extruded(bent(images, draws, jitter) if jitter else images, draws, recipe.turn)
 
-    parts = asked(recipe, folder)
+    parts = load(recipe, folder)
     return Data(*parts, prepare=prepare, place=lambda draws: placed(draws, recipe.turn))
 
 
@@ -138,5 +138,5 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=10),
     verify=verify,
-    independent=of_digits(asked, lambda recipe: {"SciPy": partial(bodies, degrees=recipe.turn)}),
+    independent=of_digits(load, lambda recipe: {"SciPy": partial(bodies, degrees=recipe.turn)}),
 )

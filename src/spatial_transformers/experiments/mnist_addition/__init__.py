@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..base import Experiment
-from ..data.digits import DIGITS, asked, verify
+from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
 from ..data.samples import Data
@@ -52,7 +52,7 @@ class AdditionRecipe(BentRecipe):
 
 
 def _data(recipe: AdditionRecipe, folder: Path | None) -> Data:
-    train, validation, test = asked(recipe, folder)
+    train, validation, test = load(recipe, folder)
     distortion = Apart(RTS)
 
     def prepare(inputs: Tensor, draws: Draws, samples: Pairs, strength: float) -> Tensor:
@@ -99,5 +99,5 @@ EXPERIMENT = Experiment(
     cells=lambda recipe: [cell_of(recipe, "RTS", row, error) for row, error in PAPER.items()],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=3),
     verify=verify,
-    independent=of_digits(asked, lambda recipe: {"SciPy": sums}),
+    independent=of_digits(load, lambda recipe: {"SciPy": sums}),
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spatial_transformers import Affine, LocalisationCNN, LocalisationFCN, SpatialTransformer
 
 from ..base import Cell, Experiment
-from ..data.digits import DIGITS, asked, verify
+from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, as_floats
 from ..distorted import ClassifierRecipe, cell_of
@@ -69,7 +69,7 @@ class NumbersRecipe(ClassifierRecipe):
 def _data(recipe: NumbersRecipe, folder: Path | None) -> Data:
     if recipe.numbers == "svhn":
         return Data(*read(folder, recipe.size), prepare=as_floats, workers=2)
-    known = glyphs(asked(recipe, folder))
+    known = glyphs(load(recipe, folder))
     counts = _COUNTS if recipe.digits == "mnist" else _QUICK
     parts = [numbers(known, count, part) for part, count in enumerate(counts)]
 

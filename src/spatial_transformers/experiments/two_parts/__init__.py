@@ -22,7 +22,7 @@ from spatial_transformers import (
 )
 
 from ..base import Experiment
-from ..data.digits import DIGITS, asked, verify
+from ..data.digits import DIGITS, load, verify
 from ..data.distortion import Distortion, clutter, upright
 from ..data.draws import Draws
 from ..data.pairs import PARTS, Apart, Pairs
@@ -91,7 +91,7 @@ def _data(recipe: TwoPartsRecipe, folder: Path | None) -> Data:
         canvas = parts.amax(1, keepdim=True)
         return clutter(canvas, draws, digits, PATCHES, between=False)
 
-    splits = asked(recipe, folder)
+    splits = load(recipe, folder)
     pairs = (_pairs(digits, seed) for seed, digits in enumerate(splits))
     return Data(*pairs, prepare=prepare, place=PARTS_APART.place)
 
@@ -145,5 +145,5 @@ EXPERIMENT = Experiment(
     ],
     quick=lambda recipe: replace(recipe, digits="scikit-learn", epochs=20),
     verify=verify,
-    independent=of_digits(asked, lambda recipe: {"SciPy": parts}),
+    independent=of_digits(load, lambda recipe: {"SciPy": parts}),
 )

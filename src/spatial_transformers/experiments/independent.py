@@ -28,7 +28,7 @@ Labels = NDArray[np.int64]
 Maker = Callable[..., tuple[Sequence[Array] | Array, Labels]]
 
 MIDDLE = 13.5  # of 28 pixels
-_FIFTH = 5  # of the digits become volumes: SciPy needs 30 ms for one
+_ONE_IN = 5  # so many digits becomes a volume, for which SciPy needs 30 ms
 
 
 def of_digits(
@@ -214,7 +214,7 @@ def bodies(images: Array, labels: Labels, draw: Generator, degrees: float) -> tu
     """Digits of 12 planes, turned by up to so many degrees and placed in 60×60×60 voxels."""
     from scipy.spatial.transform import Rotation
 
-    some = draw.permutation(len(images))[: max(1, len(images) // _FIFTH)]
+    some = draw.permutation(len(images))[: max(1, len(images) // _ONE_IN)]
     volumes = np.empty((len(some), 1, 60, 60, 60), np.float32)
     for volume, image in zip(volumes, images[some], strict=True):
         turns = draw.uniform(-degrees, degrees, 3)

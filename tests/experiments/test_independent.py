@@ -45,6 +45,12 @@ def digits(count, labels=None):
     return InMemory((255 * blob()).to(torch.uint8).expand(count, 1, -1, -1), labels)
 
 
+def alike(image, count):
+    """So many digits that are all one image (28, 28) in [0, 1], labelled 0."""
+    inputs = torch.from_numpy(255 * image).byte().expand(count, 1, -1, -1)
+    return InMemory(inputs, torch.zeros(count, dtype=torch.long))
+
+
 def keys(count):
     return Draws(0, 0, torch.arange(count))
 
@@ -77,14 +83,12 @@ def test_turned_about_another_pixel():
     """Which stays where it is, while another one goes around it by up to 90° both ways."""
     image = np.zeros((28, 28), np.float32)
     image[13:16, 13:16] = 1
-    samples = InMemory(torch.from_numpy(255 * image).expand(50, 1, -1, -1).byte(), torch.zeros(50))
+    samples = alike(image, 50)
     made = independent.made(partial(independent.turned, about=14), samples).inputs.numpy()
     for turned in made[:, 0]:
         assert ndimage.center_of_mass(turned) == pytest.approx((14, 14), abs=1e-4)
     image = np.roll(image, 6, 1)
-    samples = InMemory(
-        torch.from_numpy(255 * image).expand(500, 1, -1, -1).byte(), torch.zeros(500)
-    )
+    samples = alike(image, 500)
     made = independent.made(partial(independent.turned, about=14), samples).inputs.numpy()
     y, x = np.transpose([ndimage.center_of_mass(turned) for turned in made[:, 0]]) - 14
     angles = np.rad2deg(np.arctan2(y, x))
@@ -97,9 +101,7 @@ def test_poses_turn_and_scale_over_their_whole_range():
     """By the axes of a bar, which has no clutter and stays on the canvas."""
     image = np.zeros((28, 28), np.float32)
     image[13:15, 7:21] = 1
-    samples = InMemory(
-        torch.from_numpy(255 * image).expand(2000, 1, -1, -1).byte(), torch.zeros(2000)
-    )
+    samples = alike(image, 2000)
     y, x = np.indices((42, 42))
     angles, lengths = [], []
     for canvas in independent.made(independent.posed, samples).inputs[:, 0].numpy():
@@ -175,4 +177,4 @@ def test_few_digits_and_digits_of_another_size():
     made = independent.made(partial(independent.bodies, degrees=75.0), few)
     assert made.inputs.shape == (1, 1, 60, 60, 60)
     with pytest.raises(InputError, match="images of 32×32 pixels were given"):
-        independent.made(independent.cluttered, InMemory(torch.zeros(3, 1, 32, 32), torch.zeros(3)))
+        independent.made(independent.cluttered, alike(np.zeros((32, 32)), 3))

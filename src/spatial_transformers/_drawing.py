@@ -29,7 +29,8 @@ def figure_of(
 ) -> Figure:
     """Return a column per image: input with sampling grid, output, and θ in words.
 
-    Of several maps of each image, θ (N, K, P), there is a column for each.
+    Of several maps of each image, θ (N, K, P), there is a column for each. Where an image's values
+    leave 0 to 1, as a normalised one's do, its own range is brought there, and so is its output.
     """
     if theta.ndim == 3:
         titles = [title for title in titles for _ in range(theta.shape[1])]
@@ -43,9 +44,10 @@ def figure_of(
     figure = Figure(figsize=(1.9 * count, 4.48 + 0.12 * below), layout="constrained")
     axes = figure.subplots(2, count, squeeze=False)
     for i in range(count):
-        _image(axes[0, i], images[i], titles[i])
+        low, high = min(0.0, images[i].min().item()), max(1.0, images[i].max().item())
+        _image(axes[0, i], (images[i] - low) / (high - low), titles[i])
         _grid(axes[0, i], lines[i], images.shape[-2:])
-        _image(axes[1, i], outputs[i], "")
+        _image(axes[1, i], (outputs[i] - low) / (high - low), "")
         axes[1, i].set_xlabel(words[i], fontsize=8)
     axes[0, 0].set_ylabel("input and sampling grid")
     axes[1, 0].set_ylabel("output")

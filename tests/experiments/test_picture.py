@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from spatial_transformers import Affine, InputError
-from spatial_transformers._drawing import grid_lines
+from spatial_transformers._drawing import figure_of, grid_lines
 from spatial_transformers.experiments.networks import build
 from spatial_transformers.experiments.picture import draw, film
 from spatial_transformers.experiments.task import Classification
@@ -19,6 +19,22 @@ def test_grid_lines():
     lines = grid_lines(Affine(), quarter)[0]
     assert torch.equal(lines[0, 0], torch.tensor([1.0, -1.0]))  # the output's top left corner
     assert torch.equal(lines[0, -1], torch.tensor([1.0, 1.0]))  # its top right
+
+
+def test_normalised_images_are_seen_whole():
+    """Their own range is brought to 0 to 1; the output of one is drawn in the input's."""
+    images = torch.rand(2, 3, 8, 8)
+    images[1] = 4 * images[1] - 2
+    theta = torch.tensor([[1.0, 0, 0, 0, 1, 0]]).expand(2, -1)
+    figure = figure_of(Affine(), images, images / 2, theta, ["", ""])
+    drawn = [
+        torch.from_numpy(axes.images[0].get_array().data).movedim(-1, 0) for axes in figure.axes
+    ]
+    assert torch.equal(drawn[0], images[0])
+    assert torch.equal(drawn[2], images[0] / 2)
+    low, high = images[1].min(), images[1].max()
+    torch.testing.assert_close(drawn[1], (images[1] - low) / (high - low))
+    torch.testing.assert_close(drawn[3], (images[1] / 2 - low) / (high - low))
 
 
 def test_a_png_is_written(tmp_path):

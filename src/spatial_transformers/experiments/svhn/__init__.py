@@ -190,7 +190,9 @@ def _experiment(name: str, numbers: str) -> Experiment:
         task=lambda recipe: Classification(NULL + 1, recipe.label_smoothing),
         shape=lambda recipe: (3, recipe.size, recipe.size),
         cells=_cells,
-        quick=lambda recipe: replace(recipe, numbers="generated", digits="scikit-learn", epochs=4),
+        quick=lambda recipe: replace(
+            recipe, numbers="generated", digits="scikit-learn", epochs=4, budget=300_000
+        ),
         verify=verify if numbers == "generated" else None,
         independent=_photographs,
     )

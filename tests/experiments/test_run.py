@@ -231,7 +231,7 @@ def test_recipes_of_before_a_fact_are_read(tmp_path):
 
 def test_every_committed_recipe_is_read():
     found = [read(path) for path in RESULTS.rglob("recipe.json")]
-    assert len(found) > 20
+    assert len(found) == 32
     assert {type(recipe) for recipe in found} == {type(defaults("distorted-mnist"))}
 
 

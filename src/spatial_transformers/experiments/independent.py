@@ -28,6 +28,7 @@ Labels = NDArray[np.int64]
 Maker = Callable[..., tuple[Sequence[Array] | Array, Labels]]
 
 MIDDLE = 13.5  # of 28 pixels
+_CORNERS = np.array([[-0.5, -0.5], [-0.5, 27.5], [27.5, 27.5], [27.5, -0.5]])
 _ONE_IN = 5  # so many digits becomes a volume, for which SciPy needs 30 ms
 
 
@@ -44,8 +45,10 @@ def of_digits(
 
     def inputs(recipe: Any, folder: Path | None) -> dict[str, InMemory]:
         chosen = makers(recipe)
-        test = load(recipe, folder).test if chosen else None
-        return {name: made(maker, test) for name, maker in chosen.items() if test is not None}
+        if not chosen:
+            return {}
+        test = load(recipe, folder).test
+        return {name: made(maker, test) for name, maker in chosen.items()}
 
     return inputs
 
@@ -104,14 +107,14 @@ def posed(image: Array, draw: Generator) -> Array:
     return _read(image, matrix / scale, MIDDLE - matrix @ centre / scale, 42)
 
 
-def _through(image: Array, corners: Array, moved: Array) -> Array:
-    """Return the image under the homography that moves its four corners."""
-    rows, due = [], []
-    for (y, x), (v, u) in zip(moved, corners, strict=True):
-        rows += [[y, x, 1, 0, 0, 0, -v * y, -v * x], [0, 0, 0, y, x, 1, -u * y, -u * x]]
-        due += [v, u]
+def _through(image: Array, moved: Array) -> Array:
+    """Return the image under the homography that moves its four corners there."""
     from scipy import ndimage
 
+    rows, due = [], []
+    for (y, x), (v, u) in zip(moved, _CORNERS, strict=True):
+        rows += [[y, x, 1, 0, 0, 0, -v * y, -v * x], [0, 0, 0, y, x, 1, -u * y, -u * x]]
+        due += [v, u]
     matrix = np.append(np.linalg.solve(rows, due), 1).reshape(3, 3)
     canvas = np.stack((*np.indices((28, 28)), np.ones((28, 28)))).reshape(3, -1)
     found = matrix @ canvas
@@ -120,25 +123,22 @@ def _through(image: Array, corners: Array, moved: Array) -> Array:
     return np.where(found[2].reshape(28, 28) > 0, read, 0)
 
 
-def _corners() -> Array:
-    return np.array([[-0.5, -0.5], [-0.5, 27.5], [27.5, 27.5], [27.5, -0.5]])
-
-
 @_each
 def projected(image: Array, draw: Generator) -> Array:
     """P: scaled, then each corner moved, in convex position."""
-    corners = _corners()
     while True:
-        moved = MIDDLE + (corners - MIDDLE) * draw.uniform(0.75, 1) + draw.normal(0, 5**0.5, (4, 2))
+        moved = (
+            MIDDLE + (_CORNERS - MIDDLE) * draw.uniform(0.75, 1) + draw.normal(0, 5**0.5, (4, 2))
+        )
         y, x = (np.roll(moved, -1, 0) - moved).T  # along the edges
         if (y * np.roll(x, -1) < x * np.roll(y, -1)).all():
-            return _through(image, corners, moved)
+            return _through(image, moved)
 
 
 @_each
 def cornered(image: Array, draw: Generator) -> Array:
     """H: each corner moved by up to a fifth of the side."""
-    return _through(image, _corners(), _corners() + draw.uniform(-5.6, 5.6, (4, 2)))
+    return _through(image, _CORNERS + draw.uniform(-5.6, 5.6, (4, 2)))
 
 
 def elastic(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], Labels]:
@@ -196,6 +196,7 @@ def parts(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], 
     The clutter are pieces of digits from 0 to 4.
     """
     few = np.flatnonzero(labels < 5)
+    cut = images[few]
     partners = draw.choice(np.flatnonzero(labels >= 5), len(few))
     canvases = []
     for pair in zip(few, partners, strict=True):
@@ -206,7 +207,7 @@ def parts(images: Array, labels: Labels, draw: Generator) -> tuple[list[Array], 
             _read(images[number], scale * np.eye(2), -0.5 - scale * (corner - 0.5), 48)
             for number, corner in zip(pair, corners, strict=True)
         ]
-        canvases.append(_clutter(np.maximum(*placed), images[few], draw, 8)[None])
+        canvases.append(_clutter(np.maximum(*placed), cut, draw, 8)[None])
     return canvases, 5 * labels[few] + labels[partners] - 5
 
 

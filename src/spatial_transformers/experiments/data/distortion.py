@@ -124,9 +124,10 @@ def _bent(
     pulls = _pulls(5, size, points.device).to(points)
     field = (moves.mT.flatten(0, 1).to(points) @ pulls).view(-1, 2, *size)
     bent = sample(images, still + field.movedim(1, -1))
-    goal = _centre(images, still)
     if shift:
         goal = draws.normal("shift", normalised(shift), 2).to(points)
+    else:
+        goal = _centre(images, still)
     points = points + (_centre(bent, still) - goal)[:, None, None]
     return points + sample(field, points, padding_mode="border").movedim(1, -1)
 

@@ -19,6 +19,7 @@ from spatial_transformers import (
     SpatialTransformer,
     ThinPlateSpline,
     export,
+    exporting,
     warp,
 )
 
@@ -398,7 +399,7 @@ def test_a_full_disk_leaves_the_file_of_before(tmp_path):
 
 
 def test_weights_beyond_one_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["spatial_transformers.export"], "_LARGEST", 0)
+    monkeypatch.setattr(exporting, "_LARGEST", 0)
     model, images = stn(Affine())
     path = write(tmp_path, model, images[0])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx", "model.onnx.data"]

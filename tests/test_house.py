@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import spatial_transformers
+from spatial_transformers import _public
 
 NAME = "spatial_transformers"
 PACKAGE = Path(__file__).parents[1] / "src" / NAME
@@ -22,9 +22,10 @@ LAYERS = (
     ("commands",),
     ("benchmarks",),
     ("experiments",),
-    ("export",),
+    ("_public",),
+    ("exporting",),
     ("arrangements",),
-    ("show", "training"),
+    ("showing", "training"),
     ("transformer",),
     ("protection",),
     ("_drawing", "losses"),
@@ -35,6 +36,7 @@ LAYERS = (
     ("_files", "_machine"),
     ("_context",),
     ("_types",),
+    ("_errors",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LONGEST_FILE = 400
@@ -74,7 +76,7 @@ def violations(path: Path) -> list[str]:
 
 def allowed(name: str, room: str, path: Path) -> bool:
     if name.startswith("public:"):
-        return room == "experiments" and name.removeprefix("public:") in vars(spatial_transformers)
+        return room == "experiments" and name.removeprefix("public:") in vars(_public)
     first = name.partition(".")[0]
     if first == room:
         return not ("backends" in path.parts and name.startswith("sampler.sampler."))
@@ -98,7 +100,7 @@ def code_lines(node: ast.FunctionDef) -> int:
 def describe_api() -> str:
     """Return a line per public name, and per public method, with its parameters and defaults."""
     lines = []
-    for name, member in sorted(vars(spatial_transformers).items()):
+    for name, member in sorted(vars(_public).items()):
         if name.startswith("_") or inspect.ismodule(member):
             continue
         lines.append(f"{name}{signature(member)}")
@@ -111,7 +113,7 @@ def describe_api() -> str:
 
 def _is_told(base, member) -> bool:
     """Whether a class's members stand below its own name, or are not ours."""
-    public = vars(spatial_transformers).get(base.__name__) is base and base is not member
+    public = vars(_public).get(base.__name__) is base and base is not member
     return public or not base.__module__.startswith(NAME)
 
 
@@ -158,11 +160,30 @@ def test_importing_the_package_imports_no_extra():
         "lightning matplotlib PIL sklearn safetensors tensorboard onnx onnxscript onnxruntime "
         "triton beartype scipy kornia cv2 interpol"
     )
-    code = f"import sys, {NAME}; print([m for m in {extras.split()} if m in sys.modules])"
-    loaded = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert loaded.stdout.strip() == "[]"
+    code = f"import sys, {NAME}._public; print([m for m in {extras.split()} if m in sys.modules])"
+    assert said_by(code) == "[]"
+
+
+def said_by(code: str) -> str:
+    """Return what a process of its own prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.parametrize("first", ["from {0} import Affine", "import {0}.exporting, {0}.showing"])
+def test_the_package_hands_on_all_public_names_whatever_is_imported_first(first):
+    code = f"""
+import sys, {NAME} as package
+assert "torch" not in sys.modules
+{first.format(NAME)}
+from {NAME} import _public
+names = [name for name in vars(_public) if not name.startswith("_")]
+assert all(getattr(package, name) is getattr(_public, name) for name in names)
+assert set(names) == set(dir(package)) == set(package.__all__)
+from {NAME} import *
+print(export is package.export, package.grid.Affine is Affine, hasattr(package, "Afine"))
+"""
+    assert said_by(code) == "True True False"
 
 
 if __name__ == "__main__":

@@ -1,62 +1,29 @@
-"""Spatial transformer networks for PyTorch."""
+"""Spatial transformer networks for PyTorch.
 
-from ._types import InputError as InputError
-from .arrangements import AppendTheta as AppendTheta
-from .arrangements import Parallel as Parallel
-from .arrangements import Recurrent as Recurrent
-from .arrangements import Series as Series
-from .export import export as export
-from .grid import CPAB as CPAB
-from .grid import FAMILIES as FAMILIES
-from .grid import Affine as Affine
-from .grid import AffineExponential as AffineExponential
-from .grid import Attention as Attention
-from .grid import Compose as Compose
-from .grid import Constrained as Constrained
-from .grid import Displacement as Displacement
-from .grid import FreeForm as FreeForm
-from .grid import Homogeneous as Homogeneous
-from .grid import Linear as Linear
-from .grid import LogPolar as LogPolar
-from .grid import PiecewiseAffine as PiecewiseAffine
-from .grid import Polar as Polar
-from .grid import Projective as Projective
-from .grid import Rigid as Rigid
-from .grid import Similarity as Similarity
-from .grid import Structured as Structured
-from .grid import ThinPlateSpline as ThinPlateSpline
-from .grid import Transformation as Transformation
-from .grid import Translation as Translation
-from .grid import VelocityField as VelocityField
-from .grid import box_points as box_points
-from .grid import enclosing_boxes as enclosing_boxes
-from .grid import from_opencv as from_opencv
-from .grid import make_transformation as make_transformation
-from .grid import normalise as normalise
-from .grid import text_rows as text_rows
-from .grid import to_opencv as to_opencv
-from .grid import unnormalise as unnormalise
-from .localisation import LocalisationCNN as LocalisationCNN
-from .localisation import LocalisationFCN as LocalisationFCN
-from .localisation import RegressionHead as RegressionHead
-from .localisation import region_start as region_start
-from .localisation import tiled_starts as tiled_starts
-from .losses import bending_penalty as bending_penalty
-from .losses import folding_penalty as folding_penalty
-from .losses import outside_penalty as outside_penalty
-from .losses import overlap_penalty as overlap_penalty
-from .losses import scale_penalty as scale_penalty
-from .losses import triplet_hinge as triplet_hinge
-from .sampler import KERNELS as KERNELS
-from .sampler import Kernel as Kernel
-from .sampler import Sampler as Sampler
-from .sampler import explain as explain
-from .sampler import sample as sample
-from .sampler import warp as warp
-from .show import show as show
-from .training import Diagnosis as Diagnosis
-from .training import coarse_to_fine as coarse_to_fine
-from .training import diagnose as diagnose
-from .training import monitor as monitor
-from .training import parameter_groups as parameter_groups
-from .transformer import SpatialTransformer as SpatialTransformer
+Importing the package is quick: the first use of a public name imports the library, and PyTorch with
+it. So `stn --help` answers at once.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._public import *
+else:
+
+    def __getattr__(name):
+        """Return a public name, and from then on have all of them."""
+        if name == "__all__":
+            return __dir__()
+        if not name.startswith("_"):
+            globals().update(_names())
+        if name not in globals():
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return globals()[name]
+
+    def __dir__():
+        return [*_names()]
+
+    def _names():
+        from . import _public
+
+        return {name: value for name, value in vars(_public).items() if not name.startswith("_")}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ._types import InputError
+from ._errors import InputError
 
 Context = Literal["eager", "compile", "export", "transform"]
 STEPS = ("eager", "compile")  # where training takes its steps

@@ -11,7 +11,7 @@ from time import time
 from typing import Any
 from zlib import crc32
 
-from ._types import InputError
+from ._errors import InputError
 
 _LONGEST_WRITE = 3600  # seconds
 _PARTIAL = ".partial"

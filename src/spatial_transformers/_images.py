@@ -10,7 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from ._files import require_regular, whole
-from ._types import InputError
+from ._errors import InputError
 
 Image.MAX_IMAGE_PIXELS = 1 << 26
 #: The formats, by the endings of names, and what they are saved with.

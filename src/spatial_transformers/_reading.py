@@ -11,8 +11,8 @@ from pathlib import Path
 from sys import float_info
 from typing import Any
 
+from ._errors import InputError, shown
 from ._files import require_regular
-from ._types import InputError, shown
 
 _LARGEST = 1 << 20  # bytes
 _LARGEST_LIST = 1 << 26

@@ -1,4 +1,4 @@
-"""The named tensor types of the public functions, and the one error for bad input.
+"""The named tensor types of the public functions, and what they refuse.
 
 Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points or maps per image;
 `#N` may also be 1, which broadcasts. Shapes are checked at run time only under pytest.
@@ -10,7 +10,7 @@ from typing import TypeAlias
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-_QUOTED = 100  # characters
+from ._errors import InputError
 
 Image: TypeAlias = Shaped[Tensor, "#N C *source"]  # U; integers too, with `nearest`
 Warped: TypeAlias = Shaped[Tensor, "N C *target"]  # V
@@ -46,21 +46,3 @@ def require_tensor(given: object, asked: object, what: str = "") -> None:
             f"{asked} was given a {type(given).__name__}; give a tensor of torch, as "
             "torch.from_numpy makes one of an array"
         )
-
-
-def shown(given: object) -> str:
-    """Return how messages quote what was given: at most a line."""
-    return _cut(repr(given), _QUOTED)
-
-
-def brief(given: object, longest: int = _QUOTED) -> str:
-    """Return a value as messages name it, without quotes: at most a line."""
-    return _cut(repr(given)[1:-1] if isinstance(given, str) else repr(given), longest)
-
-
-def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
-
-
-class InputError(ValueError):
-    """Bad input from the caller: says what was asked, what was found and what to do."""

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ._types import InputError, Theta, require_tensor
+from ._errors import InputError
+from ._types import Theta, require_tensor
 from .grid import Transformation
 
 _POINTS = 8  # per axis, that stand for the grid

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._types import Image, InputError
+from ._errors import InputError
+from ._types import Image
 from .localisation.resize import resize
 from .protection.measures import each_map, local_scale, outside, spread
 from .protection.watch import CURES, faults, starts_of

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from ._context import STEPS, context
-from ._types import Image, InputError, Size, Theta, Thetas, Warped, Warps, require_tensor, shown
+from ._errors import InputError, shown
+from ._types import Image, Size, Theta, Thetas, Warped, Warps, require_tensor
 from .grid import Transformation
 from .grid.bounds import Squash
 from .grid.regular import as_target

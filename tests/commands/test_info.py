@@ -45,6 +45,20 @@ def test_heavy_packages_stay_out():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["warp", "--help"], ["wrap"]])
+def test_help_waits_for_no_import_of_torch(arguments):
+    code = f"""
+import sys
+from spatial_transformers.commands import main
+try:
+    main({arguments})
+except SystemExit:
+    print({{"torch", "numpy"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.endswith("set()\n")
+
+
 @pytest.mark.parametrize("run", [lambda args: torch.empty(1 << 46), lambda args: bytes(1 << 46)])
 def test_too_little_memory_ends_in_a_line(run, monkeypatch, capsys):
     monkeypatch.setattr("spatial_transformers.commands.info.run", run)

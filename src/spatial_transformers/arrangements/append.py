@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .._types import InputError, Theta, Thetas, require_tensor
+from .._errors import InputError
+from .._types import Theta, Thetas, require_tensor
 from ..grid import Transformation
 
 

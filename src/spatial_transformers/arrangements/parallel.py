@@ -5,7 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .._types import Image, InputError
+from .._errors import InputError
+from .._types import Image
 from ..transformer import SpatialTransformer, require_transformer
 
 Join = Literal["channels", "stack"] | None

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .._types import Image, InputError, Theta, Warped
+from .._errors import InputError
+from .._types import Image, Theta, Warped
 from ..grid import AffineExponential, Compose, Transformation
 from ..protection.reach import Reach
 from ..transformer import SpatialTransformer

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import InputError
+from .._errors import brief
 from .._files import write_json
 from .._reading import read_json
-from .._types import brief
 from .measure import Found
 
 _LISTS = "rows", "absent"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from .. import InputError
+from .._errors import InputError
 from . import bench, demo, eval, export, info, reproduce, show, train, verify, warp
 
 _COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, export, warp)

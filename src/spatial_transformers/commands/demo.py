@@ -7,6 +7,8 @@ Example:
 import argparse
 from pathlib import Path
 
+from .._errors import InputError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the folder and the number of seeds."""
@@ -22,8 +24,6 @@ def run(args: argparse.Namespace) -> int:
     from ..experiments.table import error_table
 
     if args.seeds < 1:
-        from .. import InputError
-
         raise InputError(f"--seeds {args.seeds} was asked for; give 1 or more")
     models = ("cnn", "st-cnn")
     results: dict[str, list] = {model: [] for model in models}

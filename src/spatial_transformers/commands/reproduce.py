@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .. import InputError
+from .._errors import InputError
 from .train import add_trainer_arguments, trainer_options
 
 if TYPE_CHECKING:

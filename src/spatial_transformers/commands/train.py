@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .. import InputError
+from .._errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

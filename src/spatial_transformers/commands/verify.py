@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .._errors import InputError
+
 if TYPE_CHECKING:
     from ..sampler.dispatch import Backend
 
@@ -29,7 +31,6 @@ def run(args: argparse.Namespace) -> int:
         0; or 1 if a backend disagrees, or if the one that was asked for was not verified anywhere.
 
     """
-    from .. import InputError
     from ..sampler.backends import BACKENDS
 
     chosen = [b for b in BACKENDS if args.backend in (None, b.name)]
@@ -88,8 +89,6 @@ def _verify(backends: "Sequence[Backend]", device: str) -> list[_Tally]:
 def _devices(asked: str | None) -> list[str]:
     """Return the device that was asked for, or all that there are."""
     import torch
-
-    from .. import InputError
 
     if asked == "cpu" or (asked is None and not torch.cuda.is_available()):
         return ["cpu"]

@@ -17,9 +17,9 @@ from torch.optim import Optimizer
 
 from spatial_transformers import InputError
 
+from .._errors import brief
 from .._files import require_regular, whole
 from .._reading import fault
-from .._types import brief
 from .learner import Learner
 from .tensors import difference
 

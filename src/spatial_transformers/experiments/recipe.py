@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from spatial_transformers import InputError, make_transformation
 
+from .._errors import brief, shown
 from .._reading import fault
-from .._types import brief, shown
 
 #: The version of recipes on disk. It rises when a fact changes its meaning. A new fact does not
 #: raise it, since recipes without that fact have its default.

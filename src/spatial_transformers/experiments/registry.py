@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from spatial_transformers import InputError
 
 from .._reading import read_json
-from .._types import shown
+from .._errors import shown
 from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
 from .colocalisation import EXPERIMENT as COLOCALISATION

@@ -21,10 +21,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from spatial_transformers import InputError
 
+from .._errors import brief
 from .._files import write_json
 from .._machine import facts
 from .._reading import read_json
-from .._types import brief
 from . import metrics, picture, tensors
 from .base import Experiment, Network
 from .checkpoint import CURE, WholeCheckpoints

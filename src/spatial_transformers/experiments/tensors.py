@@ -10,8 +10,8 @@ from torch import Tensor
 
 from spatial_transformers import InputError
 
+from .._errors import brief
 from .._files import require_regular, whole
-from .._types import brief
 
 
 def write(path: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from .._types import InputError
+from .._errors import InputError
 from .numerics.constants import Constants
 
 Limits: TypeAlias = tuple[float, float]

@@ -8,7 +8,8 @@ from jaxtyping import Float, Real
 from torch import Tensor
 
 from .._context import at_least_float32
-from .._types import InputError, require_tensor
+from .._errors import InputError
+from .._types import require_tensor
 
 
 def box_points(boxes: Real[Tensor, "N K bounds"], per_axis: int = 5) -> Float[Tensor, "N L ndim"]:

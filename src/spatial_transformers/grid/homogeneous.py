@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .._context import context, refuse_samples
-from .._types import InputError, Points, Theta, require_same_batch, require_tensor
+from .._errors import InputError
+from .._types import Points, Theta, require_same_batch, require_tensor
 from .linear import NEAREST, Linear, apply_matrix
 from .numerics.matrices import Matrix, invert, product, square
 from .regular import normalised_frame

@@ -5,7 +5,7 @@ from functools import partial
 
 import torch
 
-from .._types import InputError, shown
+from .._errors import InputError, shown
 from .families.affine import Affine
 from .families.affine_exponential import AffineExponential
 from .families.attention import Attention

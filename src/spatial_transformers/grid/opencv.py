@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from .._context import at_least_float32
-from .._types import InputError, Size, require_tensor
+from .._errors import InputError
+from .._types import Size, require_tensor
 from .numerics.matrices import Matrix, invert, product, square
 from .regular import Frame, as_size, half_extents, pixel_frame
 

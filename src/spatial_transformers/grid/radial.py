@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._context import without_autocast
-from .._types import InputError, Points, Theta
+from .._errors import InputError
+from .._types import Points, Theta
 from .regular import Frame, over_extents
 from .transformation import Transformation
 

@@ -21,7 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._context import is_traced
-from .._types import InputError, Size, require_tensor, shown
+from .._errors import InputError, shown
+from .._types import Size, require_tensor
 
 _MOST_PIXELS = 1 << 31  # of a target
 

@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, refuse_samples, without_autocast
-from .._types import Grid, InputError, Points, Size, Theta, require_same_batch, require_tensor
+from .._errors import InputError
+from .._types import Grid, Points, Size, Theta, require_same_batch, require_tensor
 from .bounds import Bounds, Squash
 from .numerics.matrices import adjugate
 from .regular import (

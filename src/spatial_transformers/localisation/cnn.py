@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._types import InputError, Size
+from .._errors import InputError
+from .._types import Size
 from ..grid import Transformation
 from .head import RegressionHead, require_counts
 from .multiplied import CONVOLUTIONS, Linear

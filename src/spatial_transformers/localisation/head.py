@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .._context import at_least_float32, without_autocast
-from .._types import InputError, Theta, Thetas, require_tensor
+from .._errors import InputError
+from .._types import Theta, Thetas, require_tensor
 from ..grid import Transformation
 from ..grid.numerics.constants import Constants
 from .multiplied import checked

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import Fixed
-from .._types import InputError
+from .._errors import InputError
 
 
 def checked(multiplier: float) -> Fixed:

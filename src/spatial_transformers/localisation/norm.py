@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import Fixed
-from .._types import InputError, shown
+from .._errors import InputError, shown
 from .multiplied import Multiplied
 
 Norm: TypeAlias = Literal["group", "batch"] | None

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .._context import at_least, at_least_float32, autocasts, context, without_autocast
-from .._types import Image, InputError, Size, require_tensor
+from .._errors import InputError
+from .._types import Image, Size, require_tensor
 from ..grid.regular import as_target
 
 

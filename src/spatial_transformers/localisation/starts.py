@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.functional import jacobian
 
-from .._types import InputError
+from .._errors import InputError
 from ..grid import Transformation
 from ..grid.regular import regular_grid
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .._context import Fixed
-from .._types import InputError
+from .._errors import InputError
 
 
 def limited(theta: Tensor, limit: Fixed) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import Fixed, without_autocast
-from .._types import InputError
+from .._errors import InputError
 from ..grid import Transformation
 from ..grid.bounds import squashed
 from ..grid.numerics.constants import Constants

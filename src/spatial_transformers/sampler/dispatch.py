@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .._context import Context
-from .._types import InputError
+from .._errors import InputError
 from .kernels import KERNELS, Kernel, Numbers
 from .options import Options
 from .padding import per_axis

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .._context import context
-from .._types import InputError, shown
+from .._errors import InputError, shown
 from .padding import Padding, fills
 
 Fill: TypeAlias = float | Sequence[float] | Tensor

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import at_least_float32
-from .._types import InputError, shown
+from .._errors import InputError, shown
 
 Phi: TypeAlias = float | Sequence[float] | Tensor
 Numbers: TypeAlias = tuple[float, ...] | Tensor

@@ -5,7 +5,7 @@ from functools import lru_cache
 from numbers import Real
 from typing import Any
 
-from .._types import InputError
+from .._errors import InputError
 from .kernels import Kernel, find_kernel
 from .padding import Padding, check_padding
 

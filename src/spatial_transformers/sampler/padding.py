@@ -19,7 +19,7 @@ from typing import TypeAlias
 
 from torch import Tensor
 
-from .._types import InputError, shown
+from .._errors import InputError, shown
 
 Padding: TypeAlias = str | Sequence[str]  # of all axes alike, or of each in the image's order
 

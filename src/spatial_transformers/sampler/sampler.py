@@ -8,15 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .._context import Context, context, is_traced, without_autocast
-from .._types import (
-    Grid,
-    Image,
-    Size,
-    Theta,
-    Thetas,
-    Warped,
-    Warps,
-)
+from .._types import Grid, Image, Size, Theta, Thetas, Warped, Warps
 from ..grid import Transformation
 from . import dispatch
 from .backends import BACKENDS

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .._context import at_least_float32
-from .._types import InputError, Size, require_same_batch, require_same_device, require_tensor
+from .._errors import InputError
+from .._types import Size, require_same_batch, require_same_device, require_tensor
 from ..grid import Linear, Transformation
 from ..grid.regular import Frame, as_target, normalised_frame, pixel_frame, unnormalise
 from .antialias import spacing

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._types import InputError, Theta
+from ..._errors import InputError
+from ..._types import Theta
 from ..bounds import Bounds
 from ..describe import affine_parts
 from ..homogeneous import Homogeneous

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..._types import InputError, Points, Theta
+from ..._errors import InputError
+from ..._types import Points, Theta
 from ..regular import Frame
 from ..transformation import Transformation
 

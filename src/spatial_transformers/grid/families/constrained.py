@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._types import InputError, Theta
+from ..._errors import InputError
+from ..._types import Theta
 from ..homogeneous import Homogeneous
 from ..numerics.constants import Constants
 from ..numerics.matrices import Matrix

@@ -20,7 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._types import InputError, Size, Theta
+from ..._errors import InputError
+from ..._types import Size, Theta
 from ..describe import displacement_parts
 from ..flow import Flow
 

@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor
 
-from ..._types import InputError
+from ..._errors import InputError
 from ..bounds import Bounds
 from ..radial import Radial
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..._context import without_autocast
-from ..._types import InputError, Points, Theta
+from ..._errors import InputError
+from ..._types import Points, Theta
 from ..bounds import Bounds
 from ..deformation import Deformation
 from ..describe import displacement_parts

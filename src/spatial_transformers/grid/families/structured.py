@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..._context import at_least_float32
-from ..._types import InputError, Theta, require_tensor
+from ..._errors import InputError
+from ..._types import Theta, require_tensor
 from ..describe import affine_parts
 from ..linear import NEAREST, Linear
 from ..numerics.matrices import Matrix

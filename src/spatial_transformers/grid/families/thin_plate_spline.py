@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..._context import without_autocast
-from ..._types import InputError, Theta
+from ..._errors import InputError
+from ..._types import Theta
 from ..bounds import Bounds
 from ..deformation import displaced
 from ..describe import displacement_parts

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._types import InputError
+from ..._errors import InputError
 
 _CLOSE = 1e-6  # share of the points' extent within which they coincide, or lie on one line
 _NAMED = 8  # most points, or pairs of them, that an error lists

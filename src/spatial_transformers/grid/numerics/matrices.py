@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..._context import refuse_samples
-from ..._types import InputError
+from ..._errors import InputError
 
 Matrix = Float[Tensor, "N rows columns"]
 

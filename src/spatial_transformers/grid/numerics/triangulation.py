@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..._types import InputError
+from ..._errors import InputError
 from .constants import Constants
 
 _FLAT = 1e-6  # the smallest height of a triangle, as a share of its longest edge

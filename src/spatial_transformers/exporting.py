@@ -19,8 +19,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
+from ._errors import InputError
 from ._files import whole_files
-from ._types import Image, InputError
+from ._types import Image
 from .sampler import Sampler
 
 Dynamic: TypeAlias = Literal["all", "batch", "none"]

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from ._errors import InputError
 from ._files import whole
-from ._types import Image, InputError
+from ._types import Image
 from .transformer import SpatialTransformer, evaluated
 
 if TYPE_CHECKING:

@@ -1,0 +1,21 @@
+"""The one error for bad input, and how messages quote what was given."""
+
+_QUOTED = 100  # characters
+
+
+class InputError(ValueError):
+    """Bad input from the caller: says what was asked, what was found and what to do."""
+
+
+def shown(given: object) -> str:
+    """Return how messages quote what was given: at most a line."""
+    return _cut(repr(given), _QUOTED)
+
+
+def brief(given: object, longest: int = _QUOTED) -> str:
+    """Return a value as messages name it, without quotes: at most a line."""
+    return _cut(repr(given)[1:-1] if isinstance(given, str) else repr(given), longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

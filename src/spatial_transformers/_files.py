@@ -1,8 +1,9 @@
 """Files are written whole or not at all: to a temporary name beside the target, then renamed."""
 
+import csv
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -83,3 +84,11 @@ def write_json(path: Path, facts: Any) -> None:
     """Write facts as JSON."""
     with whole(path) as temporary:
         temporary.write_text(json.dumps(facts, indent=2) + "\n")
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, in the columns of the first one, under their names."""
+    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [*rows[0]] if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)

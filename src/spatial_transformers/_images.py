@@ -1,20 +1,21 @@
 """Image files as float images, and back, for commands; it needs Pillow."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ._files import require_regular, whole
 from ._errors import InputError
+from ._files import require_regular, whole
 
 Image.MAX_IMAGE_PIXELS = 1 << 26
 #: The formats, by the endings of names, and what they are saved with.
-_ENDINGS = {
+ENDINGS = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -44,6 +45,42 @@ class Picture(NamedTuple):
     info: Mapping[str, Any] = {}  # colour profile and resolution
 
 
+def destinations(given: Sequence[Path], out: Path) -> dict[Path, Path]:
+    """Return image files, and where in the folder `out` what is made of each will lie.
+
+    Args:
+        given: files, which keep their names, and folders, whose image files keep their paths in it.
+        out: the folder.
+
+    Raises:
+        InputError: for a folder without image files, and where a result would replace another one
+            or its own original.
+
+    """
+    found: dict[Path, Path] = {}
+    for path in given:
+        inside = sorted(p for p in path.rglob("*") if is_image(p)) if path.is_dir() else [path]
+        if not inside:
+            raise InputError(f"{path}: a folder without image files; give one that has some")
+        found |= {p: out / (p.relative_to(path) if path.is_dir() else p.name) for p in inside}
+    made: dict[Path, Path] = {}
+    for source, target in found.items():
+        if target in made:
+            raise InputError(
+                f"{made[target]} and {source} would both become {target}; give the folder that "
+                "holds both, whose paths are kept, or one after the other"
+            )
+        if target.exists() and source.exists() and target.samefile(source):
+            raise InputError(f"{source} would be replaced; give --out another folder")
+        made[target] = source
+    return found
+
+
+def is_image(path: Path) -> bool:
+    """Return whether a path's name is that of an image file, and not hidden."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+
+
 def read_image(path: Path) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or PPM file, upright as its EXIF tag asks.
 
@@ -52,25 +89,46 @@ def read_image(path: Path) -> Picture:
             pages, or colours of 16 bits, which Pillow would cut to 8.
 
     """
+    with _opened(path) as file:
+        file.load()
+        image = ImageOps.exif_transpose(file)
+    return _as_picture(image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of an image file in pixels, upright; its pixels are not read.
+
+    Raises:
+        InputError: as `read_image`.
+
+    """
+    with _opened(path) as file:
+        turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Give an image file whose head is read; say what is wrong with it, then and in the block."""
     require_regular(path)
     try:
-        with Image.open(path, formats=tuple(set(_ENDINGS.values()))) as file:
+        with Image.open(path, formats=tuple(set(ENDINGS.values()))) as file:
             if file.width * file.height > (Image.MAX_IMAGE_PIXELS or 0):
                 raise Image.DecompressionBombError(f"{file.width}×{file.height} pixels")
             _require_one_picture(path, file)
-            file.load()
-            image = ImageOps.exif_transpose(file)
+            yield file
     except UnidentifiedImageError as error:
         raise InputError(
             f"{path}: not a PNG, JPEG, WebP, TIFF, BMP or PPM file; convert it first"
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: too large ({error}); give at most 2^26 pixels") from error
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise InputError(f"{path}: damaged image file ({error}); save it again") from error
-    return _as_picture(image)
 
 
 def _require_one_picture(path: Path, file: Image.Image) -> None:
@@ -96,9 +154,9 @@ def _largest_value(file: Image.Image) -> int:
 
 def write_image(path: Path, picture: Picture) -> None:
     """Write an image file; the ending of its name says in which format."""
-    kind = _ENDINGS.get(path.suffix.lower())
+    kind = ENDINGS.get(path.suffix.lower())
     if kind is None:
-        known = ", ".join(_ENDINGS)
+        known = ", ".join(ENDINGS)
         raise InputError(f"{path}: pictures are written as {known}; name one of these")
     if picture.mode not in _HOLDS.get(kind, (picture.mode,)):
         missing = "16 bits" if picture.mode == "I;16" else "transparency"

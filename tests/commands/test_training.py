@@ -90,7 +90,7 @@ def test_interrupted(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["info", "verify", "demo", "train", "eval", "show", "export", "warp"]
+    "name", ["info", "verify", "demo", "train", "eval", "show", "apply", "export", "warp"]
 )
 def test_help_shows_an_example(name, capsys):
     with pytest.raises(SystemExit, match="0"):

@@ -292,3 +292,37 @@ def test_a_full_disk_leaves_nothing(photo, tmp_path):
     assert done.returncode == 2
     assert "o.png: File too large" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
+
+
+def test_many_files_in_one_go(photo, tmp_path, capsys):
+    folder = tmp_path / "in"
+    (folder / "deeper").mkdir(parents=True)
+    for name in ("a.png", "deeper/b.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "c.png").write_bytes(photo.read_bytes()[:60])
+    (folder / "notes.txt").write_text("no image")
+    out = tmp_path / "out"
+    assert main(["warp", str(folder), str(photo), "--rotate", "30", "--out", str(out)]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert "c.png: damaged" in printed.err
+    due = warp(photo, tmp_path / "one.png", "--rotate", 30)
+    for name in ("a.png", "deeper/b.png", "photo.png"):
+        assert str(out / name) in printed.out
+        with Image.open(out / name) as image:
+            assert np.array_equal(np.asarray(image).astype(int), due)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["{0}/photo.png", "{0}", "--out", "{0}"], "would be replaced"),
+        (["{0}", "--out", "{0}/o", "--rotate", "nan"], "not finite"),
+    ],
+)
+def test_many_files_are_refused_once(photo, tmp_path, capsys, options, reason):
+    (tmp_path / "other.png").write_bytes(photo.read_bytes())
+    assert main(["warp", *(option.format(tmp_path) for option in options)]) == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert reason in printed

@@ -16,12 +16,12 @@ from torch.testing import assert_close
 from spatial_transformers import InputError
 from spatial_transformers.experiments import cub, reproduce, run
 from spatial_transformers.experiments.cub import birds
-from spatial_transformers.experiments.cub.backbone import backbone
 from spatial_transformers.experiments.cub.birds import generated, read, validating
-from spatial_transformers.experiments.cub.bn_inception import BNInception
-from spatial_transformers.experiments.cub.efficientnet import EfficientNetLite0
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.networks import count_parameters
+from spatial_transformers.experiments.networks.backbones import backbone
+from spatial_transformers.experiments.networks.backbones.bn_inception import BNInception
+from spatial_transformers.experiments.networks.backbones.efficientnet import EfficientNetLite0
 from spatial_transformers.experiments.registry import defaults, named
 
 NAME = "cub"

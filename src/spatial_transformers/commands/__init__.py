@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 
 from .._errors import InputError
-from . import bench, demo, eval, export, info, reproduce, show, train, verify, warp
+from . import apply, bench, demo, eval, export, info, reproduce, show, train, verify, warp
 
-_COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, export, warp)
+_COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, apply, export, warp)
 _EXTRA = "pip install 'spatial-transformers[{}]'"
 
 _CONTINUED = {

@@ -4,6 +4,7 @@ Examples:
   stn train rotated-digits --model st-cnn --out runs/digits
   stn train distorted-mnist --distortion R --data mnist/ --epochs 2 --out runs/r
   stn train distorted-mnist --out runs/r --resume
+  stn train folder --data photos/ --baseline --out runs/photos
   tensorboard --logdir runs
 """
 
@@ -28,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument(
+        "--baseline",
+        action="store_true",
+        help="also train the network without a transformer, in the folder OUT/baseline",
+    )
     add_trainer_arguments(parser)
 
 
@@ -42,16 +48,26 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the test result."""
-    from ..experiments import metrics, run
-    from ..experiments.registry import changed, defaults, options
+    from ..experiments import compare, metrics, run
+    from ..experiments.registry import changed, chosen, defaults, options
 
     started = run.started(args.out) if args.resume else None
     recipe = started or defaults(args.experiment)
     given = {name: getattr(args, name) for name in options() if getattr(args, name) is not None}
     recipe = changed(recipe, experiment=args.experiment, **given)
-    found = run.train(recipe, args.out, data=args.data, resume=args.resume, **trainer_options(args))
+    if started is None:
+        recipe, reasons = chosen(recipe, args.data, given)
+        print(*reasons, sep="\n", flush=True)
+    without = compare.without_transformer(recipe) if args.baseline else None
+    where = {"data": args.data, "resume": args.resume, **trainer_options(args)}
+    found = run.train(recipe, args.out, **where)
     if run.is_first_process():
         print(f"{args.out}: {metrics.in_words(found)}")
+    if without is not None:
+        folder = args.out / compare.BASELINE
+        other = run.train(without, folder, **where)
+        if run.is_first_process():
+            print(f"{folder}: {metrics.in_words(other)}\n{compare.verdict(found, other)}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Warp an image file: by rotation, scale and translation, by θ as numbers, or at random.
+"""Warp image files: by rotation, scale and translation, by θ as numbers, or at random.
 
 Examples:
   stn warp photo.jpg --rotate 30 --scale 1.5 --translate 20 0 --out turned.png
@@ -6,6 +6,7 @@ Examples:
   stn warp page.png --transformation attention --theta 0.5 0.2 0 --out crop.png
   stn warp page.png --transformation thin-plate-spline --random 0.1 --out bent.png
   stn warp page.png --transformation rigid+cpab --theta-file theta.json --out unbent.png
+  stn warp scans/ --rotate 90 --out turned/
 """
 
 import argparse
@@ -13,6 +14,8 @@ import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .._errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +27,12 @@ _MOST = 1e6  # times that content grows or shrinks
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the image, the map and the sampler's options."""
-    parser.add_argument("image", type=Path, help="a PNG, JPEG, WebP, TIFF, BMP or PPM file")
-    parser.add_argument("--out", type=Path, required=True, help="such a file, too")
+    parser.add_argument(
+        "images", type=Path, nargs="+", help="PNG, JPEG, WebP, TIFF, BMP or PPM files, or folders"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="such a file, or a folder for what is made of many"
+    )
     parser.add_argument(
         "--transformation", help="what θ means, by name, or several joined by + (affine)"
     )
@@ -60,21 +67,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Warp and write the image, and print its path."""
+    """Warp and write each image, and print its path; return 2 if one of many cannot be."""
+    from .._images import destinations
+
+    _check(args)
+    if len(args.images) == 1 and not args.images[0].is_dir() and not args.out.is_dir():
+        _warp(args, args.images[0], args.out)
+        return 0
+    status = 0
+    for source, target in destinations(args.images, args.out).items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _warp(args, source, target)
+        except (InputError, OSError) as error:
+            print(f"stn warp: {error}", file=sys.stderr)
+            status = 2
+    return status
+
+
+def _warp(args: argparse.Namespace, path: Path, out: Path) -> None:
+    """Warp one image file."""
     import torch
 
-    from .. import InputError, warp
+    from .. import warp
     from .._images import read_image, write_image
     from ..sampler.options import MAX_SHRINK
 
-    if args.size and not 0 < math.prod(args.size) <= _LARGEST:
-        raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
-    picture = read_image(args.image)
+    picture = read_image(path)
     source = tuple(picture.values.shape[2:])
     size = tuple(args.size or source)
     transformation, theta = _map(args, source, size)
-    if args.max_shrink is not None and not args.antialias:
-        raise InputError("--max-shrink was given without --antialias; give both")
     cap = MAX_SHRINK if args.max_shrink is None else args.max_shrink
     with torch.no_grad():
         warped = warp(
@@ -91,9 +113,8 @@ def run(args: argparse.Namespace) -> int:
         if args.antialias:
             steps = transformation.spacing(theta, size, source, align_corners=args.align_corners)
             _warn_of_aliasing(steps, cap)
-    write_image(args.out, picture._replace(values=warped))
-    print(args.out)
-    return 0
+    write_image(out, picture._replace(values=warped))
+    print(out)
 
 
 def _padding(given: str) -> str | tuple[str, ...]:
@@ -121,16 +142,14 @@ def _warn_of_aliasing(steps: "Tensor", most: float) -> None:
         )
 
 
-def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]):
-    """Return the transformation that was asked for, and θ (1, P)."""
-    import torch
-
-    from .. import InputError, make_transformation
-    from .._reading import read_numbers
-
-    moved = args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
+def _check(args: argparse.Namespace) -> None:
+    """Refuse options that contradict each other, and numbers out of range."""
+    if args.size and not 0 < math.prod(args.size) <= _LARGEST:
+        raise InputError(f"--size {args.size} was asked for; give 1 to {_LARGEST} pixels in all")
+    if args.max_shrink is not None and not args.antialias:
+        raise InputError("--max-shrink was given without --antialias; give both")
     chosen = (args.theta, args.theta_file, args.random, args.transformation)
-    if moved and any(option is not None for option in chosen):
+    if _moved(args) and any(option is not None for option in chosen):
         raise InputError("--rotate, --scale and --translate go neither with θ nor with families")
     numbers = [args.rotate, args.scale, *args.translate, *(args.fill or ()), args.random or 0]
     if not all(map(math.isfinite, [*numbers, *(args.theta or ())])):
@@ -147,8 +166,22 @@ def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, .
             f"--random {args.random} --seed {args.seed} were asked for; give a standard deviation "
             f"from 0 to {_WIDEST:g}, and a seed from 0 below 2^32"
         )
+
+
+def _moved(args: argparse.Namespace) -> bool:
+    """Return whether human units say what the map is."""
+    return args.rotate != 0 or args.scale != 1 or tuple(args.translate) != (0, 0)
+
+
+def _map(args: argparse.Namespace, source: tuple[int, ...], target: tuple[int, ...]):
+    """Return the transformation that was asked for, and θ (1, P)."""
+    import torch
+
+    from .. import make_transformation
+    from .._reading import read_numbers
+
     transformation = make_transformation(args.transformation or "affine")
-    if moved:
+    if _moved(args):
         given = _theta(args, source, target)
     elif args.theta_file is not None:
         given = read_numbers(args.theta_file)

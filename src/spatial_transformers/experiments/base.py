@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -52,6 +52,13 @@ class Cell:
         return f"{self.column}/{self.row}"
 
 
+class Choice(NamedTuple):
+    """Facts that were chosen for some data, and why."""
+
+    facts: Mapping[str, Any]
+    reason: str
+
+
 def _no_cells(recipe: Any) -> Sequence[Cell]:
     return ()
 
@@ -75,6 +82,9 @@ class Experiment:
             wait long for it where the other core is busy.
         verify: refuses a folder whose data are not the paper's.
         independent: makes test inputs without this library, by the names of what made them.
+        choose: chooses facts that depend on the data of a folder, for a recipe that a run starts
+            with; what the user gave goes before.
+        image: reads an image file as a network sees it: (C, *size).
 
     """
 
@@ -88,6 +98,8 @@ class Experiment:
     threads: int | None = None
     verify: Callable[[Path], None] | None = None
     independent: Callable[[Any, Path | None], Mapping[str, InMemory]] | None = None
+    choose: Callable[[Any, Path | None], Sequence[Choice]] | None = None
+    image: Callable[[Any, Path], Tensor] | None = None
 
     @property
     def headline(self) -> Metric:

@@ -1,20 +1,21 @@
 """The experiments by name."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from spatial_transformers import InputError
 
+from .._errors import brief, shown
 from .._reading import read_json
-from .._errors import shown
 from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
 from .colocalisation import EXPERIMENT as COLOCALISATION
 from .colocalisation.views import EXPERIMENT as DIGIT_VIEWS
 from .cub import EXPERIMENT as CUB
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
+from .folder import EXPERIMENT as FOLDER
 from .gtsrb import EXPERIMENT as GTSRB
 from .inverse_compositional import EXPERIMENT as INVERSE_COMPOSITIONAL
 from .mnist_3d import EXPERIMENT as MNIST_3D
@@ -30,6 +31,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN, HOUSE_NUMBERS, CUB),
         *(COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
+        FOLDER,
     )
 }
 
@@ -94,6 +96,25 @@ def changed(recipe: Recipe, **facts: Any) -> Recipe:
             f"{', '.join(known[1:])}"
         )
     return replace(recipe, **facts)
+
+
+def chosen(recipe: Recipe, folder: Path | None, given: Collection[str]) -> tuple[Recipe, list[str]]:
+    """Return the recipe as its experiment fits it to the data of a folder, and why, in words.
+
+    Args:
+        recipe: of a run that starts.
+        folder: of the data.
+        given: facts that the user gave, which stay as they are.
+
+    """
+    choose, reasons = named(recipe.experiment).choose, []
+    for facts, reason in choose(recipe, folder) if choose else ():
+        open_ = {name: value for name, value in facts.items() if name not in given}
+        recipe = replace(recipe, **open_)
+        if open_:
+            said = ", ".join(f"{name} {brief(value)}" for name, value in open_.items())
+            reasons.append(f"{said}: {reason}")
+    return recipe, reasons
 
 
 def defaults(experiment: str, **facts: Any) -> Recipe:

@@ -95,6 +95,7 @@ class Classification(Task):
     Args:
         classes: how many there are.
         label_smoothing: share of every label that is spread over all classes.
+        names: of the classes, for pictures; their numbers unless given.
 
     Example:
         >>> task = Classification(2)
@@ -107,9 +108,12 @@ class Classification(Task):
 
     metrics = (Metric("error", "error", "%", percent),)
 
-    def __init__(self, classes: int, label_smoothing: float = 0.0):
+    def __init__(
+        self, classes: int, label_smoothing: float = 0.0, names: Sequence[str] | None = None
+    ):
         self.classes = classes
         self.label_smoothing = label_smoothing
+        self.names: Sequence[str] = names or [str(label) for label in range(classes)]
 
     def loss(self, output: Tensor, theta: Tensor | None, target: Tensor) -> Tensor:
         """Return the mean cross-entropy."""
@@ -140,9 +144,9 @@ class Classification(Task):
                 f"0 to {self.classes - 1}"
             )
 
-    @staticmethod
-    def _words(labels: Tensor) -> list[str]:
-        return [" ".join(map(str, sample)) for sample in labels.view(len(labels), -1).tolist()]
+    def _words(self, labels: Tensor) -> list[str]:
+        samples: list[list[int]] = labels.view(len(labels), -1).tolist()
+        return [" ".join(self.names[label] for label in sample) for sample in samples]
 
 
 class Regression(Task):

@@ -30,9 +30,9 @@ from ..data.distortion import upright
 from ..data.draws import Draws
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import ClassifierRecipe, cell_of
+from ..networks.backbones import BACKBONES, backbone
 from ..recipe import SHARE, fact
 from ..task import Classification
-from .backbone import BACKBONES, backbone
 from .birds import CLASSES, SIDE, generated, read
 
 #: The networks, and how many transformers they have.

@@ -15,6 +15,7 @@ from spatial_transformers import InputError
 
 from ..._files import require_regular
 
+_SEEDS = 10_007  # more than there are classes
 _DAMAGED = (
     *(LookupError, ValueError, TypeError, NotImplementedError, RuntimeError, OSError, EOFError),
     *(zipfile.BadZipFile, zlib.error),
@@ -66,7 +67,7 @@ def require_labels(path: Path, labels: NDArray[Any], classes: int, cure: str) ->
         raise InputError(f"{path}: a label of {wrong[0]} was found, not 0 to {classes - 1}; {cure}")
 
 
-def held_out(labels: Tensor, groups: Tensor, one_in: int) -> Tensor:
+def held_out(labels: Tensor, groups: Tensor, one_in: int, *, seed: int = 0) -> Tensor:
     """Return which samples validate: one group in so many of each class, at least one of two.
 
     The samples of a group stay together. A class that has one group only trains.
@@ -75,6 +76,7 @@ def held_out(labels: Tensor, groups: Tensor, one_in: int) -> Tensor:
         labels: (N,) classes.
         groups: (N,) numbers, which mean something else in every class.
         one_in: groups for each that validates.
+        seed: decides which.
 
     """
     held = torch.zeros(len(labels), dtype=torch.bool)
@@ -82,6 +84,7 @@ def held_out(labels: Tensor, groups: Tensor, one_in: int) -> Tensor:
         mine = labels == label
         known = groups[mine].unique()
         count = max(len(known) // one_in, min(len(known) - 1, 1))
-        order = torch.randperm(len(known), generator=torch.Generator().manual_seed(label))
+        draw = torch.Generator().manual_seed(label + _SEEDS * seed)
+        order = torch.randperm(len(known), generator=draw)
         held |= mine & torch.isin(groups, known[order[:count]])
     return held

@@ -13,12 +13,15 @@ from spatial_transformers import InputError
 from ..._images import read_image
 
 
-def read_pixels(path: Path, size: int | None = None, *, square: bool = False) -> Tensor:
+def read_pixels(
+    path: Path, size: int | tuple[int, int] | None = None, *, square: bool = False
+) -> Tensor:
     """Return an image file's colours (3, H, W) in uint8.
 
     Args:
         path: of the file.
-        size: of the result along each axis, resized with antialiasing; the image's own if None.
+        size: of the result, (H, W) or along each axis, resized with antialiasing; the image's own
+            if None.
         square: take the largest square in the middle; otherwise the aspect is not kept.
 
     Raises:
@@ -39,9 +42,22 @@ def read_pixels(path: Path, size: int | None = None, *, square: bool = False) ->
     return (255 * values[0]).round().clamp(0, 255).to(torch.uint8)
 
 
-def read_all(paths: Sequence[Path], size: int, *, square: bool = False) -> Tensor:
-    """Return the colours (N, 3, size, size) of image files, under a progress bar: see above."""
-    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+def read_all(paths: Sequence[Path], size: int | tuple[int, int], *, square: bool = False) -> Tensor:
+    """Return the colours (N, 3, *size) of image files in uint8, under a progress bar: see above.
+
+    Raises:
+        InputError: naming the first file that cannot be read, and how many others there are.
+
+    """
+    size = (size, size) if isinstance(size, int) else size
+    images = torch.empty(len(paths), 3, *size, dtype=torch.uint8)
+    refused = []
     for image, path in zip(images, tqdm(paths, "reading", unit="image"), strict=True):
-        image.copy_(read_pixels(path, size, square=square))
+        try:
+            image.copy_(read_pixels(path, size, square=square))
+        except InputError as error:
+            refused.append(error)
+    if refused:
+        others = f" (and {len(refused) - 1} more images cannot be read)" if refused[1:] else ""
+        raise InputError(f"{refused[0]}{others}") from refused[0]
     return images

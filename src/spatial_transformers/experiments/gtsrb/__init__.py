@@ -10,14 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatial_transformers import Affine, LocalisationCNN, Sampler, SpatialTransformer, warp
+from spatial_transformers import Affine, LocalisationCNN, Sampler, SpatialTransformer
 
 from ..base import Experiment
-from ..data.distortion import rotation
 from ..data.draws import Draws
+from ..data.jitter import jittered, lit
 from ..data.samples import Data, InMemory
 from ..distorted import ClassifierRecipe, cell_of
 from ..networks import Classifier, assemble
@@ -58,40 +57,6 @@ def normalised(images: Tensor) -> Tensor:
     """
     deviation, mean = torch.std_mean(images, (1, 2, 3), keepdim=True)
     return (images - mean) / deviation.clamp(min=1 / 255)
-
-
-def jittered(images: Tensor, draws: Draws, strength: float) -> Tensor:
-    """Return images that are turned, scaled and moved.
-
-    At a strength of 1 they are turned by up to 15°, and along each axis scaled by up to 15 % and
-    moved by up to 7.5 % of their side. The pixels at their edges are repeated beyond them.
-    """
-    turn = rotation(draws.uniform("turn", -15, 15)[:, 0] * strength)
-    scale = 1 + strength * draws.uniform("scale", -0.15, 0.15, 2)
-    move = strength * draws.uniform("move", -0.15, 0.15, 2)
-    theta = torch.cat((turn * scale[:, None], move[..., None]), 2).flatten(1)
-    return warp(images, theta.to(images), Affine(), padding_mode="border")
-
-
-def lit(images: Tensor, draws: Draws, strength: float) -> Tensor:
-    """Return images in [0, 1] in other light, colours and sharpness.
-
-    At a strength of 1 the exponent of their values is up to e^0.6 or down to e^-0.6, a colour is up
-    to 15 % brighter or darker, and a side of the image up to 50 %, in any direction. It is mixed
-    with itself as blurred over 3×3 pixels.
-    """
-
-    def uniform(purpose: str, low: float, high: float, count: int = 1) -> Tensor:
-        return strength * draws.uniform(purpose, low, high, count).to(images)[..., None, None]
-
-    along = (torch.arange(SIDE, device=images.device) + 0.5) * 2 / SIDE - 1
-    across, down = uniform("shade", -0.5, 0.5, 2).split(1, 1)
-    images = images.clamp(min=1e-4) ** uniform("exponent", -0.6, 0.6).exp()
-    images = images * (1 + uniform("colours", -0.15, 0.15, 3))
-    images = images * (1 + across * along + down * along[:, None])
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    blurred = F.avg_pool2d(padded, 3, 1)
-    return torch.lerp(images, blurred, uniform("blur", 0, 1).clamp(max=1)).clamp(0, 1)
 
 
 def _data(recipe: SignsRecipe, folder: Path | None) -> Data:

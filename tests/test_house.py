@@ -32,7 +32,7 @@ LAYERS = (
     ("grid",),
     ("_images",),
     ("_reading",),
-    ("_files", "_machine"),
+    ("_draws", "_files", "_machine"),
     ("_context",),
     ("_types",),
 )

@@ -24,7 +24,7 @@ LAYERS = (
     ("experiments",),
     ("export",),
     ("arrangements",),
-    ("show", "training"),
+    ("augmentation", "show", "training"),
     ("transformer",),
     ("protection",),
     ("_drawing", "losses"),

@@ -161,6 +161,12 @@ def test_the_page_on_arrangements_runs():
     assert len(names["thetas"]) == 4
 
 
+def test_the_page_on_augmentation_runs():
+    names, count = _run(DOCS / "augmentation.md")
+    assert count == 5
+    assert names["warped"].shape == names["images"].shape
+
+
 def test_the_page_on_troubleshooting_runs(capsys):
     names, count = _run(DOCS / "troubleshooting.md")
     assert count == 3

@@ -5,6 +5,7 @@ from .arrangements import AppendTheta as AppendTheta
 from .arrangements import Parallel as Parallel
 from .arrangements import Recurrent as Recurrent
 from .arrangements import Series as Series
+from .augmentation import RandomWarp as RandomWarp
 from .exporting import export as export
 from .grid import CPAB as CPAB
 from .grid import FAMILIES as FAMILIES

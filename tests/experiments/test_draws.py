@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.stats import chisquare, kstest, pearsonr
 
-from spatial_transformers.experiments.data import draws as draws_module
+from spatial_transformers._draws import _mix
 from spatial_transformers.experiments.data.draws import Draws
 
 SAMPLES = torch.arange(20_000)
@@ -56,7 +56,7 @@ def test_several_numbers_of_one_purpose_differ():
 def test_mixing_is_splitmix64():
     """The published first outputs of SplitMix64 with seed 0."""
     golden = torch.tensor([k * 0x9E3779B97F4A7C15 % 2**64 for k in (1, 2)], dtype=torch.uint64)
-    found = draws_module._mix(golden.view(torch.int64)).view(torch.uint64).tolist()
+    found = _mix(golden.view(torch.int64)).view(torch.uint64).tolist()
     assert found == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]
 
 

@@ -45,9 +45,9 @@ def figure_of(
     axes = figure.subplots(2, count, squeeze=False)
     for i in range(count):
         low, high = min(0.0, images[i].min().item()), max(1.0, images[i].max().item())
-        _image(axes[0, i], (images[i] - low) / (high - low), titles[i])
+        draw_image(axes[0, i], (images[i] - low) / (high - low), titles[i])
         _grid(axes[0, i], lines[i], images.shape[-2:])
-        _image(axes[1, i], (outputs[i] - low) / (high - low), "")
+        draw_image(axes[1, i], (outputs[i] - low) / (high - low), "")
         axes[1, i].set_xlabel(words[i], fontsize=8)
     axes[0, 0].set_ylabel("input and sampling grid")
     axes[1, 0].set_ylabel("output")
@@ -111,7 +111,7 @@ def pixels(figure: Figure, dpi: int) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def _image(axes, image: Tensor, title: str) -> None:
+def draw_image(axes, image: Tensor, title: str) -> None:
     """Draw an image (C, H, W) or volume (C, D, H, W).
 
     Two channels are blue and orange; of other numbers than two and three the mean is drawn.

@@ -354,6 +354,8 @@ def found(error, images):
         (4.0, 2.0, 10_000, "the transformer does not pay"),
         (2.0, 4.0, 100, "whether the transformer pays is open"),
         (2.0, 2.0, 10_000, "is open"),
+        (0.0, 100.0, 2, "is open"),
+        (0.0, 100.0, 20, "pays: 0.00 %"),
     ],
 )
 def test_a_verdict_needs_enough_images(ours, theirs, images, word):

@@ -10,9 +10,25 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 
 from .._errors import InputError
-from . import apply, bench, demo, eval, export, info, reproduce, show, train, verify, warp
+from . import (
+    apply,
+    bench,
+    demo,
+    eval,
+    export,
+    info,
+    report,
+    reproduce,
+    show,
+    train,
+    verify,
+    warp,
+)
 
-_COMMANDS = (info, verify, bench, demo, train, reproduce, eval, show, apply, export, warp)
+_COMMANDS = (
+    *(info, verify, bench, demo, train, reproduce),
+    *(eval, show, report, apply, export, warp),
+)
 _EXTRA = "pip install 'spatial-transformers[{}]'"
 
 _CONTINUED = {

@@ -31,10 +31,12 @@ def without_transformer(recipe: Recipe) -> Recipe:
 
 
 def verdict(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> str:
-    """Return in words whether the transformer paid.
+    """Return in words whether the transformer pays.
 
-    The standard error of a share p of N images is √(p (1 - p) / N). Both networks see the same test
-    images, so the true one of their difference is smaller, and the verdict cautious.
+    The standard error of a share p of N images is √(p (1 - p) / N); two images are
+    added, one of which is misread, so that it is not 0 where none or all are (Agresti and Caffo, 2000).
+    Both networks see the same test images, so the true one of their difference is smaller, and the
+    verdict cautious.
     """
     metric = named(with_it["recipe"]["experiment"]).headline
     ours, theirs = (found[f"test_{metric.key}"] for found in (with_it, without))
@@ -42,8 +44,9 @@ def verdict(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> str:
     better = ours < theirs if metric.less_is_better else ours > theirs
     if metric.unit == "%":
         count = with_it["test_images"]
-        spread = 100 * sqrt(sum((p / 100) * (1 - p / 100) for p in (ours, theirs)) / count)
-        if abs(ours - theirs) < _ERRORS * spread:
+        shares = [(value / 100 * count + 1) / (count + 2) for value in (ours, theirs)]
+        spread = sqrt(sum(p * (1 - p) for p in shares) / (count + 2))
+        if abs(shares[0] - shares[1]) < _ERRORS * spread:
             return (
                 f"whether the transformer pays is open: {numbers}, and the difference is within "
                 f"what {count:,} test images leave to chance; try several --seed"

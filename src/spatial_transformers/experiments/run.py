@@ -38,7 +38,7 @@ from .registry import named, read
 from .trainer import checkpoints, surroundings, trainer
 
 PACKAGES = "lightning", "safetensors"
-_SHOWN = 8  # images whose alignment is followed during training
+SHOWN = 8  # images whose alignment is followed during training
 
 
 def train(
@@ -71,7 +71,7 @@ def train(
     data = _at(out, data)
     served = _data(recipe, data)
     seed_everything(recipe.seed, verbose=False)
-    shown = served.fixed_batch(_SHOWN)[0]
+    shown = served.fixed_batch(SHOWN)[0]
     learner = Learner(experiment.network(recipe), experiment.task(recipe), recipe, shown)
     runner = trainer(
         max_epochs=recipe.epochs,
@@ -188,21 +188,26 @@ def show(out: Path, path: Path, *, count: int = 8, data: Path | None = None) -> 
     if not 1 <= count <= 32:
         raise InputError(f"{count} images were asked for; give 1 to 32")
     recipe, network = load(out)
-    inputs, target = _data(recipe, _at(out, data)).fixed_batch(count)
+    inputs, target = data_of(recipe, out, data).fixed_batch(count)
     picture.draw(network, named(recipe.experiment).task(recipe), inputs, target, path)
 
 
 def film(out: Path, path: Path, *, data: Path | None = None) -> None:
     """Draw how the alignment of a few images developed while a finished run was trained."""
     recipe, network = load(out)
-    inputs, _ = _data(recipe, _at(out, data)).fixed_batch(_SHOWN)
-    poses = _poses(out / "poses.safetensors", network, inputs)
-    picture.film(network, inputs, poses["step"], poses["theta"], path)
+    inputs = data_of(recipe, out, data).fixed_batch(SHOWN)[0]
+    found = poses(out / "poses.safetensors", network, inputs)
+    picture.film(network, inputs, found["step"], found["theta"], path)
 
 
 @torch.no_grad()
-def _poses(path: Path, network: Network, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the steps (F,) after which θ of some images was kept, and that θ (F, N, …)."""
+def poses(path: Path, network: Network, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the steps (F,) after which θ of some images was kept, and that θ (F, N, …).
+
+    Raises:
+        InputError: if the file is missing or damaged, or of another network.
+
+    """
     found, theta = tensors.read(path), network(inputs)[1]
     kept = max(1, found["step"].numel()) if "step" in found else 1
     each = (len(inputs), 0) if theta is None else theta.shape
@@ -220,6 +225,11 @@ def _at(out: Path, data: Path | None) -> Path | None:
     expected, cure = {"folder": (str, None)}, "delete it, and give --data if the set has a folder"
     folder = read_json(known, expected, what="note of where data lie", cure=cure)["folder"]
     return None if folder is None else Path(folder)
+
+
+def data_of(recipe: Recipe, out: Path, data: Path | None = None) -> ServedData:
+    """Return the data of a run, from the folder given or from where they lay in training."""
+    return _data(recipe, _at(out, data))
 
 
 def _checked(recipe: Recipe) -> Experiment:

@@ -1,6 +1,7 @@
 """An experiment's data, served in batches and prepared on the device that trains."""
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -97,9 +98,17 @@ class ServedData(LightningDataModule):
 
     def fixed_batch(self, count: int) -> Batch:
         """Return some test samples under their first draw, for pictures."""
-        numbers = torch.arange(min(count, len(self.data.test)))
-        draws = Draws(TEST_SEED, 0, numbers * self.data.repeats)
-        return self._prepared(self.data.test, self.data.test.load(numbers), draws)
+        return self.tested(torch.arange(min(count, len(self.data.test))) * self.data.repeats)
+
+    def test_batches(self) -> Iterator[Batch]:
+        """Give all test samples, each under `repeats` fixed draws."""
+        numbers = torch.arange(len(self.data.test) * self.data.repeats)
+        yield from map(self.tested, numbers.split(4 * self.batch_size))
+
+    def tested(self, numbers: Tensor) -> Batch:
+        """Return inputs and targets of the test that have these numbers."""
+        loaded = self.data.test.load(numbers // self.data.repeats)
+        return self._prepared(self.data.test, loaded, Draws(TEST_SEED, 0, numbers))
 
     def test_places(self) -> tuple[Placed | None, Tensor]:
         """Return where each test input lies in what is stored, if it was moved, and its target."""

@@ -33,8 +33,8 @@ def without_transformer(recipe: Recipe) -> Recipe:
 def verdict(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> str:
     """Return in words whether the transformer pays.
 
-    The standard error of a share p of N images is √(p (1 - p) / N); two images are
-    added, one of which is misread, so that it is not 0 where none or all are (Agresti and Caffo, 2000).
+    The standard error of a share p of N images is √(p (1 - p) / N). Two images are added, one of
+    which is misread, so that it is not 0 where none or all are (Agresti and Caffo, 2000).
     Both networks see the same test images, so the true one of their difference is smaller, and the
     verdict cautious.
     """

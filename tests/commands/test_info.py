@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from spatial_transformers import commands
 from spatial_transformers.commands import main
 
 
@@ -43,6 +45,18 @@ def test_heavy_packages_stay_out():
         "'spatial_transformers.benchmarks'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_names_every_command_on_a_line_of_its_own(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    folder = Path(commands.__file__).parent
+    names = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert {line.split()[0] for line in lines if line.startswith("  ")} == {"-h,", *names}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["warp", "--help"], ["wrap"]])

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from types import ModuleType
 
 from .._errors import InputError
 from . import (
@@ -42,19 +43,26 @@ _ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; return 0, 1 if a check failed, or 2 with one line on standard error."""
-    parser = argparse.ArgumentParser("stn", description="Spatial transformer networks.")
-    parsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    said = {_name(command): (command.__doc__ or "").partition("\n\n") for command in _COMMANDS}
+    listed = "\n".join(f"  {name:<11}{summary}" for name, (summary, *_) in said.items())
+    parser = argparse.ArgumentParser(
+        "stn",
+        description=f"Spatial transformer networks.\n\ncommands:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parsers = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", help=argparse.SUPPRESS
+    )
     argv = [_as_argument(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     # θ or ± must not end a command where it cannot be shown
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     for command in _COMMANDS:
-        name = command.__name__.rpartition(".")[2]
-        summary, _, example = (command.__doc__ or "").partition("\n\n")
+        name = _name(command)
+        summary, _, example = said[name]
         sub = parsers.add_parser(
             name,
-            help=summary,
             description=summary,
             epilog=example,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -84,6 +92,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(args.command, f"interrupted{_continued(args)}", 130)
     except _Terminated:
         return _refuse(args.command, f"terminated{_continued(args)}", 143)
+
+
+def _name(command: ModuleType) -> str:
+    return command.__name__.rpartition(".")[2]
 
 
 class _Terminated(BaseException):

@@ -1,4 +1,4 @@
-"""Straighten image files as a run has learnt it, and say what it read in them.
+"""Straighten image files as a run has learnt it; write θ as a table.
 
 Examples:
   stn apply runs/photos new/*.jpg --out straight

@@ -1,4 +1,4 @@
-"""Time the library against others, and train with and without transformers.
+"""Time the library against others; train with and without it.
 
 Examples:
   stn bench --quick

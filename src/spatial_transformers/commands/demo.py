@@ -1,4 +1,4 @@
-"""Train CNN and ST-CNN of matched size on rotated digits; print their errors and draw a picture.
+"""Train CNN and ST-CNN on digits that ship; a table and a picture.
 
 Example:
   stn demo --out runs/demo

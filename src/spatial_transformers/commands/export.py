@@ -1,4 +1,4 @@
-"""Write a run's network for ONNX runtimes, or as PyTorch's own archive, and check the file.
+"""Write a run's network as a file for other programs, and check it.
 
 Examples:
   stn export runs/digits

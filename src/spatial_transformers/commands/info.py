@@ -1,4 +1,4 @@
-"""Print versions, devices, and for each backend whether it can run or why not.
+"""Print versions, devices, and which backends can run or why not.
 
 Example:
   stn info

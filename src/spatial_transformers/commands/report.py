@@ -1,4 +1,4 @@
-"""Tell what a run has learnt on one page of HTML: how well, how, and whether it pays.
+"""Tell what a run has learnt on one page of HTML.
 
 Example:
   stn report runs/photos --out photos.html

@@ -1,4 +1,4 @@
-"""Train every cell of a table of the paper, and print the paper's figures beside ours.
+"""Train a whole table of the paper; print its figures beside ours.
 
 Examples:
   stn reproduce mnist-addition --quick --out runs/addition

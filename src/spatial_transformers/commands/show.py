@@ -1,4 +1,4 @@
-"""Draw what a run's spatial transformer does: input with sampling grid, output, θ in words.
+"""Draw a run's transformer at work: grid, output, θ in words.
 
 Example:
   stn show runs/digits --out digits.png

@@ -1,4 +1,4 @@
-"""Train one network of an experiment, with checkpoints, curves and resume.
+"""Train one network, with checkpoints, curves and resume.
 
 Examples:
   stn train rotated-digits --model st-cnn --out runs/digits

@@ -1,4 +1,4 @@
-"""Compare every available backend with the reference, on this machine.
+"""Compare every backend with the reference, on this machine.
 
 Examples:
   stn verify

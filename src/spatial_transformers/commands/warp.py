@@ -1,4 +1,4 @@
-"""Warp image files: by rotation, scale and translation, by θ as numbers, or at random.
+"""Warp image files: by human units, by θ, or at random.
 
 Examples:
   stn warp photo.jpg --rotate 30 --scale 1.5 --translate 20 0 --out turned.png

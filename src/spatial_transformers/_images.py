@@ -81,8 +81,13 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
-def read_image(path: Path) -> Picture:
+def read_image(path: Path, *, least: int | None = None) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, BMP or PPM file, upright as its EXIF tag asks.
+
+    Args:
+        path: of the file.
+        least: pixels along each axis that will do. A JPEG file that has more is then decoded at an
+            eighth, a quarter or half of its size, which takes a fraction of the time.
 
     Raises:
         InputError: if it is not such a file, is damaged, has more than 2²⁶ pixels or several
@@ -90,6 +95,8 @@ def read_image(path: Path) -> Picture:
 
     """
     with _opened(path) as file:
+        if least is not None:
+            file.draft(None, (least, least))
         file.load()
         image = ImageOps.exif_transpose(file)
     return _as_picture(image)

@@ -6,13 +6,16 @@ import shutil
 
 import numpy as np
 import pytest
+import skimage
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from spatial_transformers import InputError, Similarity
+from spatial_transformers._images import read_image
 from spatial_transformers.commands import main
 from spatial_transformers.experiments import compare, run
+from spatial_transformers.experiments.data.pictures import read_pixels
 from spatial_transformers.experiments.folder import FolderRecipe, choices
 from spatial_transformers.experiments.folder.images import PARTS, listed
 from spatial_transformers.experiments.networks import count_parameters
@@ -124,6 +127,17 @@ def test_images_are_read_as_by_pillow(photos):
         assert abs(found - due).max() <= 2, name
     grey = read(recipe, photos / "b" / "deep.png")
     assert torch.equal(grey[0], grey[2])
+
+
+def test_a_large_photograph_is_decoded_at_a_fraction_of_its_size(tmp_path):
+    photo = skimage.data.astronaut()
+    path = tmp_path / "large.jpg"
+    Image.fromarray(photo).resize((1500, 1200), Image.Resampling.BICUBIC).save(path, quality=95)
+    assert read_image(path, least=96).values.shape == (1, 3, 150, 188)  # an eighth
+    found = read_pixels(path, (40, 48), fast=True).movedim(0, -1).numpy().astype(int)
+    due = opened(path).resize((48, 40), Image.Resampling.BILINEAR)
+    assert abs(found - np.asarray(due)).mean() < 2
+    assert torch.equal(read_pixels(path, (900, 900), fast=True), read_pixels(path, (900, 900)))
 
 
 @pytest.mark.parametrize(

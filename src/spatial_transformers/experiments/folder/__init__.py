@@ -94,10 +94,10 @@ def _data(recipe: FolderRecipe, folder: Path | None) -> Data:
     labels = [torch.tensor([label for _, label in part]) for part in files]
     counts, everything = [*map(len, paths)], [path for part in paths for path in part]
     if 3 * prod(recipe.size) * sum(counts) > _IN_MEMORY:
-        read = partial(read_pixels, size=recipe.size)
+        read = partial(read_pixels, size=recipe.size, fast=True)
         parts = [InFiles(*part, read) for part in zip(paths, labels, strict=True)]
         return Data(*parts, prepare=prepare, workers=_READERS)
-    pixels = read_all(everything, recipe.size).split(counts)
+    pixels = read_all(everything, recipe.size, fast=True).split(counts)
     return Data(*map(InMemory, pixels, labels), prepare=prepare)
 
 
@@ -164,5 +164,5 @@ EXPERIMENT = Experiment(
     task=lambda recipe: Classification(len(recipe.names), recipe.label_smoothing, recipe.names),
     shape=lambda recipe: (3, *recipe.size),
     choose=_choose,
-    image=lambda recipe, path: read_pixels(path, recipe.size).float() / 255,
+    image=lambda recipe, path: read_pixels(path, recipe.size, fast=True).float() / 255,
 )

@@ -1,5 +1,6 @@
 """`stn train`, `eval`, `show` and `demo`: one after the other on one folder, and their refusals."""
 
+import json
 import os
 import signal
 
@@ -24,6 +25,13 @@ def test_eval_prints_what_train_printed(run_folder, capsys):
     assert line.startswith(f"{run_folder}: test error ")
     assert line in first
     assert "rotation (deg)" in first
+
+
+def test_eval_prints_json_and_nothing_else(run_folder, capsys):
+    assert main(["eval", str(run_folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    kept = json.loads((run_folder / "metrics.json").read_text())
+    assert {name: kept[name] for name in found} == found
 
 
 def test_show(run_folder, tmp_path, capsys):

@@ -46,7 +46,7 @@ def choose(listing: Listing, backbone: str) -> list[Choice]:
         ),
         Choice({"epochs": epochs}, f"{fewest} to {most}, for {_SEEN:,} images in all"),
         Choice({"batch_size": batch}, f"{_BATCH}, or fewer for {_BATCHES} steps an epoch"),
-        Choice({"lr": 3e-4, "localisation_lr": 0.3}, "the backbone is trained already")
+        Choice({"lr": 3e-4, "localisation_lr": 10.0}, "the backbone alone is trained already")
         if backbone
         else Choice({"lr": 3e-3, "localisation_lr": 1.0}, "the network begins from nothing"),
     ]

@@ -54,6 +54,7 @@ from .sampler import Sampler as Sampler
 from .sampler import explain as explain
 from .sampler import sample as sample
 from .sampler import warp as warp
+from .sampler import warp_lines as warp_lines
 from .showing import show as show
 from .training import Diagnosis as Diagnosis
 from .training import coarse_to_fine as coarse_to_fine

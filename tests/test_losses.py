@@ -353,6 +353,13 @@ def test_the_rows_are_those_of_the_points_or_a_lattice():
     )
 
 
+def test_a_state_brings_its_rows():
+    other = ThinPlateSpline((5, 2), parameters="positions")
+    other.load_state_dict(ROWS.state_dict())
+    theta = ROWS.identity()[None] + 0.1 * torch.randn(2, 20)
+    assert_close(layout_penalty(other, theta), layout_penalty(ROWS, theta), rtol=1e-5, atol=0)
+
+
 @pytest.mark.traced
 def test_layouts_compile_and_refuse_volumes():
     theta = ROWS.identity()[None] + 0.1 * torch.randn(4, 20)

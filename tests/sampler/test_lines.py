@@ -273,18 +273,18 @@ def test_second_derivatives():
     assert torch.autograd.gradgradcheck(lines, theta)
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_several_lines_of_each_image(images):
+@pytest.mark.parametrize(("images", "maps"), [(1, 2), (2, 2), (2, 1), (1, 1)])
+def test_several_lines_of_each_image(images, maps):
     torch.manual_seed(1)
+    family, n = Attention(per_axis=True), max(images, maps)
     image = torch.rand(images, 3, 24, 50)
-    theta = Attention(per_axis=True).identity() + 0.3 * torch.rand(2, 3, 4)
-    v, widths = warp_lines(image, theta, Attention(per_axis=True), height=12, multiple_of=8)
-    assert widths.shape == (2, 3)
-    assert v.shape == (2, 3, 3, 12, -(-int(widths.max()) // 8) * 8)
-    each = image.expand(2, -1, -1, -1).repeat_interleave(3, 0)
-    flat, same = warp_lines(
-        each, theta.flatten(0, 1), Attention(per_axis=True), height=12, multiple_of=8
-    )
+    theta = family.identity() + 0.3 * torch.rand(maps, 3, 4)
+    v, widths = warp_lines(image, theta, family, height=12, multiple_of=8)
+    assert widths.shape == (n, 3)
+    assert v.shape == (n, 3, 3, 12, -(-int(widths.max()) // 8) * 8)
+    each = image.expand(n, -1, -1, -1).repeat_interleave(3, 0)
+    own = theta.expand(n, -1, -1).flatten(0, 1)
+    flat, same = warp_lines(each, own, family, height=12, multiple_of=8)
     assert_identical(v.flatten(0, 1), flat)
     assert_identical(widths.flatten(), same)
 

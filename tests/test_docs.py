@@ -13,6 +13,7 @@ from spatial_transformers import (
     KERNELS,
     Affine,
     InputError,
+    ThinPlateSpline,
     Translation,
     make_transformation,
     warp,
@@ -165,6 +166,27 @@ def test_the_page_on_augmentation_runs():
     names, count = _run(DOCS / "augmentation.md")
     assert count == 5
     assert names["warped"].shape == names["images"].shape
+
+
+def test_the_page_on_text_runs():
+    names, count = _run(DOCS / "text.md")
+    assert count == 4
+    assert (names["seen"].sum(1) // 4 == names["steps"]).all()
+    assert 80 < names["steps"].max() * 4 < 130
+    assert names["localisation"].head.weight.grad.isfinite().all()
+    assert 10_000 < (DOCS / "text" / "lines.png").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize(("rows", "missed"), [((2, 10), 0.5), ((2, 20), 0.5), ((3, 10), 0.1)])
+def test_two_rows_miss_the_middle_of_a_wave_as_the_page_on_text_says(rows, missed):
+    """Oracle: the wave itself, by its formula, as shares of the line's height."""
+    spline = ThinPlateSpline(rows, parameters="positions")
+    x, y = spline.points.unbind(1)
+    theta = torch.stack((x, 0.2 * torch.sin(3 * x) + 0.1 * y), 1).flatten()[None]
+    found = spline.grid(theta, (33, 201), align_corners=True)[0, :, :, 1]
+    x, y = torch.linspace(-1, 1, 201).double(), torch.linspace(-1, 1, 33).double()[:, None]
+    off = (found - 0.2 * torch.sin(3 * x) - 0.1 * y).abs().max() / 0.2
+    assert off.item() == pytest.approx(missed, abs=0.02)
 
 
 def test_the_page_on_troubleshooting_runs(capsys):

@@ -44,6 +44,7 @@ from .localisation import region_start as region_start
 from .localisation import tiled_starts as tiled_starts
 from .losses import bending_penalty as bending_penalty
 from .losses import folding_penalty as folding_penalty
+from .losses import layout_penalty as layout_penalty
 from .losses import outside_penalty as outside_penalty
 from .losses import overlap_penalty as overlap_penalty
 from .losses import scale_penalty as scale_penalty
@@ -54,6 +55,7 @@ from .sampler import Sampler as Sampler
 from .sampler import explain as explain
 from .sampler import sample as sample
 from .sampler import warp as warp
+from .sampler import warp_lines as warp_lines
 from .showing import show as show
 from .training import Diagnosis as Diagnosis
 from .training import coarse_to_fine as coarse_to_fine

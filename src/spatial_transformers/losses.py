@@ -21,8 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ._errors import InputError
-from ._types import Theta, require_tensor
-from .grid import Transformation
+from ._types import Size, Theta, require_tensor
+from .grid import ThinPlateSpline, Transformation
+from .grid.regular import as_size, pixel_frame, regular_grid
 
 _POINTS = 8  # per axis, that stand for the grid
 _TINY = 1e-12  # added to squares, so that a length of 0 has a gradient nearby
@@ -146,6 +147,62 @@ def folding_penalty(
     return _known(least - determinant).clamp(min=0).flatten(1).mean(1)
 
 
+def layout_penalty(
+    transformation: Transformation, theta: Theta, *, source_size: Size | None = None
+) -> PerSample:
+    """Return how disorderly the sources of rows of control points lie: (N,).
+
+    Rows stay rows, as those of a line of text do. The penalty is the sum of
+
+    - *spacing*: how unevenly points follow each other, the variance of a row's or a column's steps,
+      each taken as a multiple of its length in the target, over the square of their mean;
+    - *parallels*: 1 - cos of the angle by which a row's step turns from that of the row above;
+    - *folds*: how far corners of cells are turned over, the cross product of their two sides where
+      it is negative, as a share of the product of the sides' mean lengths.
+
+    It is 0 for every affine layout that is no mirror image, and also for rows along circles about
+    one centre, spaced evenly: a line of text may bend, which `bending_penalty` would not have. It
+    does not change where the sources are moved, turned and scaled together.
+
+    The rows are those of a `ThinPlateSpline`'s points, if they are a mesh, as `text_rows()` and
+    regular grids are. Of all else it is a lattice of 8 × 8 points.
+
+    Args:
+        transformation: of θ, in 2-D.
+        theta: (N, P).
+        source_size: (H, W) of the images, whose pixels lengths and angles are those of. None: of
+            square images.
+
+    Raises:
+        InputError: for a transformation in 3-D.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import ThinPlateSpline, layout_penalty, text_rows
+        >>> spline = ThinPlateSpline(text_rows(6, margin=0.25))  # a step is half an extent long
+        >>> theta = torch.zeros(2, 12)
+        >>> theta[1, 2] = 0.25  # the middle point above lies half a step to the right
+        >>> layout_penalty(spline, theta)
+        tensor([0.0000, 0.1250])
+
+    """
+    if transformation.ndim != 2:
+        raise InputError(
+            f"layout_penalty was asked of {transformation}; give a transformation of images, in 2-D"
+        )
+    points = _mesh(transformation, transformation.check(theta))  # (rows, columns, 2)
+    mapped = transformation.transform_points(theta, points.flatten(0, 1)[None])
+    scale = pixel_frame(as_size(1 if source_size is None else source_size, 2), False).scale
+    mapped = torch.unflatten(mapped, 1, points.shape[:2]) * points.new_tensor(scale)
+    along, down = (_known(mapped.diff(dim=axis)) for axis in (2, 1))
+    total = _unevenness(along, points.diff(dim=1)[..., 0], 2)
+    if points.shape[0] > 2:
+        total = total + _unevenness(down, points.diff(dim=0)[..., 1], 1)
+    ways = along / _lengths(along)[..., None]
+    turns = ways.diff(dim=1).square().sum(-1) / 2  # 1 - cos, without cancellation
+    return total + turns.flatten(1).mean(1) + _folds(along, down)
+
+
 def triplet_hinge(
     crops: Float[Tensor, "N D"], patches: Float[Tensor, "N D"], *, margin: float = 1.0
 ) -> Float[Tensor, "N N"]:
@@ -200,6 +257,40 @@ def triplet_hinge(
 def _known(values: Tensor) -> Tensor:
     """Return 0, without a gradient, for what points without an image give."""
     return values.where(values.isfinite(), 0)
+
+
+def _mesh(transformation: Transformation, like: Tensor) -> Float[Tensor, "rows columns 2"]:
+    """Return the points at which a layout is looked at."""
+    if isinstance(transformation, ThinPlateSpline) and transformation._mesh_counts is not None:
+        points = transformation._constants["points"].to(like)
+        return torch.unflatten(points, 0, transformation._mesh_counts)
+    return regular_grid(_POINTS, dtype=like.dtype, device=like.device)
+
+
+def _lengths(steps: Tensor) -> Tensor:
+    return (steps.square().sum(-1) + _TINY).sqrt()
+
+
+def _unevenness(steps: Tensor, targets: Tensor, axis: int) -> Tensor:
+    """Return the variance of steps (N, rows, columns, 2) along an axis, over their mean's square.
+
+    Of each it is the length as a multiple of that in the target (rows, columns).
+    """
+    ratios = _lengths(steps) / targets
+    spread = (ratios - ratios.mean(axis, keepdim=True)).square().flatten(1).mean(1)
+    return spread / ratios.flatten(1).mean(1).square()
+
+
+def _folds(along: Tensor, down: Tensor) -> Tensor:
+    """Return the mean over corners of how far a cell is turned over there, (N,)."""
+    sides = _lengths(along).flatten(1).mean(1) * _lengths(down).flatten(1).mean(1)
+    corners = [
+        row[..., 0] * column[..., 1] - row[..., 1] * column[..., 0]
+        for row in (along[:, :-1], along[:, 1:])
+        for column in (down[:, :, :-1], down[:, :, 1:])
+    ]
+    turned = torch.stack(corners, 1).neg().clamp(min=0)
+    return turned.flatten(1).mean(1) / sides
 
 
 def _moments(transformation: Transformation, theta: Tensor) -> tuple[Tensor, Tensor]:

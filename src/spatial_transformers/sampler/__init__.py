@@ -2,6 +2,7 @@
 
 from .kernels import KERNELS as KERNELS
 from .kernels import Kernel as Kernel
+from .lines import warp_lines as warp_lines
 from .sampler import Sampler as Sampler
 from .sampler import explain as explain
 from .sampler import sample as sample

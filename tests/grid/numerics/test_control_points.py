@@ -1,5 +1,7 @@
 """Layouts of control points and the checks of them; oracles: NumPy's linspace and meshgrid."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from equality import assert_identical
 from spatial_transformers import InputError
 from spatial_transformers.grid.numerics.control_points import (
     check_points,
+    mesh_counts,
     regular_points,
     text_rows,
 )
@@ -39,6 +42,43 @@ def test_text_rows_run_along_both_edges(count):
 
 def test_text_rows_are_20_by_default():
     assert text_rows().shape == (20, 2)
+
+
+@pytest.mark.parametrize("margin", [0.05, (0.02, 0.1), [0, 0.25], np.float64(0.125)])
+def test_a_margin_sets_points_in_by_a_share_of_the_extent(margin):
+    """Oracle: linspace from m to 1 - m of an extent from 0 to 1."""
+    mx, my = margin if isinstance(margin, tuple | list) else (margin, margin)
+    found = (text_rows(10, margin=margin).numpy() + 1) / 2
+    np.testing.assert_allclose(found[:5, 0], np.linspace(mx, 1 - mx, 5), rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found[5:, 0], found[:5, 0], rtol=0, atol=0)
+    np.testing.assert_allclose(found[:5, 1], my, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(found[5:, 1], 1 - my, rtol=0, atol=1e-15)
+    assert_identical(text_rows(10, margin=0.0), text_rows(10))
+
+
+@pytest.mark.traced
+@pytest.mark.parametrize("margin", [0.5, -0.1, math.nan, (0.1,), (0.1, 0.6), "0.1", None])
+def test_margins_that_cannot_be(margin):
+    with pytest.raises(InputError, match=r"text_rows\(margin=.* share of the extent from 0"):
+        text_rows(margin=margin)
+
+
+@pytest.mark.parametrize("counts", [(2, 5), (4, 4), (3, 2)])
+def test_a_mesh_is_counted(counts):
+    regular = regular_points(counts, 2)
+    uneven = regular.sign() * regular.abs() ** 1.5
+    assert mesh_counts(regular) == mesh_counts(uneven) == counts
+    for other in (regular.flip(0), regular.flip(1), -regular, regular[1:], regular[:-1]):
+        assert mesh_counts(other) is None
+    moved = regular.clone()
+    moved[-1, 0] += 0.01
+    assert mesh_counts(moved) is None
+
+
+def test_what_is_no_mesh():
+    assert mesh_counts(torch.rand(9, 2)) is None
+    assert mesh_counts(torch.stack((torch.arange(5.0), torch.zeros(5)), 1)) is None
+    assert mesh_counts(regular_points(3, 3)) is None
 
 
 @pytest.mark.parametrize("kind", ["float32", "array", "list"])

@@ -21,7 +21,7 @@ from ..describe import displacement_parts
 from ..linear import Linear
 from ..numerics.blocks import times_basis
 from ..numerics.constants import Constants
-from ..numerics.control_points import as_points, check_points, regular_points
+from ..numerics.control_points import as_points, check_points, mesh_counts, regular_points
 from ..regular import Frame, over_extents
 
 
@@ -47,7 +47,7 @@ class ThinPlateSpline(Linear):
         points: the target points: an int for a regular grid of as many per axis, or a number per
             axis, (rows, columns) or (D, H, W), on [-1, 1] including its ends; or your own, a tensor
             (K, ndim), at least ndim + 1 of them and not all on one line (in 3-D: plane), such as
-            `text_rows()`.
+            `text_rows(margin=0.05)`.
         ndim: 2 for images, 3 for volumes; None: that of the points, or 2 if they are an int.
         parameters: `displacements` or `positions`.
         regularisation: λ ≥ 0. Above 0 the map bends less, and in return misses the points. λ is
@@ -183,6 +183,7 @@ class ThinPlateSpline(Linear):
     def _set_points(self, points: Tensor) -> None:
         """Take control points, and compute what depends on them alone."""
         self._points_as_set = points  # neither cast nor moved nor lost on the meta device
+        self._mesh_counts = mesh_counts(points)  # numbers, for compilers
         self.register_buffer("points", points.clone())
         with torch.device("cpu"):
             solution = _solution(points, self.regularisation)

@@ -1,14 +1,14 @@
 """Layouts of control points in the target, and checks that points define a map."""
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._errors import InputError
+from ..._errors import InputError, shown
 
 _CLOSE = 1e-6  # share of the points' extent within which they coincide, or lie on one line
 _NAMED = 8  # most points, or pairs of them, that an error lists
@@ -41,17 +41,28 @@ def regular_points(counts: int | Sequence[int], ndim: int) -> Float[Tensor, "K n
     return torch.stack(grid[::-1], -1).flatten(0, -2)
 
 
-def text_rows(count: int = 20) -> Float[Tensor, "count 2"]:
+def text_rows(
+    count: int = 20, *, margin: float | Sequence[float] = 0.0
+) -> Float[Tensor, "count 2"]:
     """Return points along both edges of a line of text, in float64 on the CPU.
 
     The first half lies on the top edge and the second on the bottom edge, each left to right.
 
+    Args:
+        count: of points, an even number.
+        margin: how far the points are set in from the edges, as a share of the extent: of both
+            axes, or a pair (x, y). What lies between the points and the edges is extrapolated, so
+            that a network which points at the outline of the letters reads a little around it.
+
     Raises:
-        InputError: for a count that is odd or below 4.
+        InputError: for a count that is odd or below 4, and a margin that is not from 0 to below
+            0.5.
 
     Example:
         >>> text_rows(4).tolist()
         [[-1.0, -1.0], [1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]]
+        >>> text_rows(4, margin=(0.0, 0.125)).tolist()  # an eighth of the height, above and below
+        [[-1.0, -0.75], [1.0, -0.75], [-1.0, 0.75], [1.0, 0.75]]
         >>> text_rows().shape
         torch.Size([20, 2])
 
@@ -63,7 +74,37 @@ def text_rows(count: int = 20) -> Float[Tensor, "count 2"]:
         raise InputError(
             f"{count!r} control points along two edges were asked for; give an even number from 4"
         )
-    return regular_points((2, count // 2), 2)
+    margins = tuple(margin) if isinstance(margin, Sequence) else (margin, margin)
+    if len(margins) != 2 or not all(isinstance(m, Real) and 0 <= m < 0.5 for m in margins):
+        raise InputError(
+            f"text_rows(margin={shown(margin)}) was asked for; give a share of the extent from 0 "
+            "to below 0.5, or two, (x, y)"
+        )
+    within = torch.tensor([1 - 2 * float(m) for m in margins], dtype=torch.float64, device="cpu")
+    return regular_points((2, count // 2), 2) * within
+
+
+def mesh_counts(points: Float[Tensor, "K ndim"]) -> tuple[int, int] | None:
+    """Return how many rows and columns points have that are a mesh, left to right, top to bottom.
+
+    None for points in another order, scattered ones, and those of volumes. Neither rows nor columns
+    need be evenly spaced.
+
+    Example:
+        >>> mesh_counts(text_rows(20)), mesh_counts(regular_points((3, 4), 2))
+        ((2, 10), (3, 4))
+
+    """
+    if points.shape[1] != 2:
+        return None
+    near = _CLOSE * float(points.abs().max())
+    columns = int(((points[:, 1] - points[0, 1]).abs() <= near).sum())
+    if len(points) % columns or columns in (1, len(points)):
+        return None
+    x, y = points[:columns, 0], points[::columns, 1]
+    mesh = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).flatten(0, 1)
+    ordered = bool((x.diff() > 0).all() and (y.diff() > 0).all())
+    return (len(y), columns) if ordered and bool(((mesh - points).abs() <= near).all()) else None
 
 
 def check_points(points: Any, ndim: int, minimum: int, asked: str) -> Float[Tensor, "K ndim"]:

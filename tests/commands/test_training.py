@@ -45,21 +45,23 @@ def test_demo(tmp_path, capsys, monkeypatch):
 
     from spatial_transformers.experiments import registry
 
-    name = "rotated-digits"
+    name = "small-digits"
     quick = registry.EXPERIMENTS[name]
     quick = replace(quick, recipe=replace(quick.recipe, epochs=1))
     monkeypatch.setitem(registry.EXPERIMENTS, name, quick)
     assert main(["demo", "--seeds", "2", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "| cnn | 39,196 | 2 |" in printed
-    assert "| st-cnn | 39,982 | 2 |" in printed
-    assert f"picture: {tmp_path / 'st-cnn.png'}" in printed
+    assert "| cnn | 24,314 | 2 |" in printed
+    assert "| st-cnn | 24,240 | 2 |" in printed
+    for kind, name in (("picture", "st-cnn.png"), ("film", "st-cnn.gif")):
+        assert f"{kind}: {tmp_path / name}" in printed
+        Image.open(tmp_path / name).verify()
 
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["train", "imagenet", "--out", "{new}"], "known: rotated-digits, distorted-mnist"),
+        (["train", "imagenet", "--out", "{new}"], "known: rotated-digits, small-digits"),
         (["train", "distorted-mnist", "--out", "{new}"], "needs --data"),
         (["train", "rotated-digits", "--out", "{run}"], "holds a run already"),
         (["train", "distorted-mnist", "--resume", "--out", "{run}"], "rotated-digits → distorted"),

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train what is not trained yet, then print the table and the picture's path."""
+    """Train what is not trained yet, then print the table and the paths of picture and film."""
     from .._files import write_json
     from ..experiments import run as runs
     from ..experiments.registry import defaults, named
@@ -25,17 +25,18 @@ def run(args: argparse.Namespace) -> int:
 
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds} was asked for; give 1 or more")
-    models = ("cnn", "st-cnn")
+    name, models = "small-digits", ("cnn", "st-cnn")
     results: dict[str, list] = {model: [] for model in models}
     for seed in range(args.seeds):
         for model in models:
             print(f"{model}, seed {seed}", flush=True)
-            recipe = defaults("rotated-digits", model=model, seed=seed)
+            recipe = defaults(name, model=model, seed=seed)
             results[model].append(runs.train(recipe, args.out / f"{model}-{seed}", resume=True))
     write_json(args.out / "results.json", results)
-    print(f"\nRotated digits, {results['cnn'][0]['test_images']:,} test images\n")
-    print(error_table(results, named("rotated-digits").headline))
-    shown = args.out / "st-cnn.png"
-    runs.show(args.out / "st-cnn-0", shown)
-    print(f"\npicture: {shown}")
+    print(f"\nSmall digits, {results['cnn'][0]['test_images']:,} test images\n")
+    print(error_table(results, named(name).headline))
+    picture, film = args.out / "st-cnn.png", args.out / "st-cnn.gif"
+    runs.show(args.out / "st-cnn-0", picture)
+    runs.film(args.out / "st-cnn-0", film)
+    print(f"\npicture: {picture}\nfilm: {film}")
     return 0

@@ -16,8 +16,8 @@ from .._files import whole
 from .base import Network
 from .task import Task
 
-_FRAMES, _COLUMNS = 8, 8  # of a film, at most
-_FILM_COLOURS = 16  # of all its frames together
+_FRAMES, _COLUMNS = 8, 6  # of a film, at most: more columns are too small to read on a page
+_FILM_COLOURS = 32  # of all its frames together
 
 
 def draw(network: Network, task: Task, inputs: Tensor, target: Tensor, path: Path) -> None:
@@ -61,7 +61,7 @@ def film(network: Network, images: Tensor, steps: Tensor, thetas: Tensor, path: 
     for step, theta in zip(steps[shown].tolist(), thetas[shown], strict=True):
         figure = _figure(transformer, images, theta, [""] * len(images))
         figure.suptitle(f"after {step:,} steps", fontsize=10)
-        frames.append(pixels(figure, 60))
+        frames.append(pixels(figure, 80))
     times = [600] * (len(frames) - 1) + [3000]  # ms
     # with one palette and no dither, pixels that do not change are left out of the next frame
     palette = few_colours(Image.fromarray(np.concatenate(frames)), _FILM_COLOURS)

@@ -22,6 +22,7 @@ from .mnist_3d import EXPERIMENT as MNIST_3D
 from .mnist_addition import EXPERIMENT as MNIST_ADDITION
 from .recipe import Recipe, in_words, kind
 from .rotated_digits import EXPERIMENT as ROTATED_DIGITS
+from .small_digits import EXPERIMENT as SMALL_DIGITS
 from .svhn import EXPERIMENT as SVHN
 from .svhn import HOUSE_NUMBERS
 from .two_parts import EXPERIMENT as TWO_PARTS
@@ -29,9 +30,9 @@ from .two_parts import EXPERIMENT as TWO_PARTS
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.recipe.experiment: experiment
     for experiment in (
-        *(ROTATED_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN, HOUSE_NUMBERS, CUB),
-        *(COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL, MNIST_3D, ADRENAL_3D),
-        FOLDER,
+        *(ROTATED_DIGITS, SMALL_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN),
+        *(HOUSE_NUMBERS, CUB, COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL),
+        *(MNIST_3D, ADRENAL_3D, FOLDER),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Rotated digits: the embedded experiment, on scikit-learn's real handwritten digits.
+"""Rotated digits: a small embedded experiment, on scikit-learn's real handwritten digits.
 
 1,797 scans of 8×8 pixels ship with scikit-learn, so nothing is downloaded. They are turned by up to
 ±90° on a canvas of 16×16. Every held-out digit is scored at 20 fixed angles.

@@ -126,13 +126,18 @@ def _data(recipe: BirdsRecipe, folder: Path | None) -> Data:
 
 
 class WhereToLook(nn.Module):
-    """The localisation network: a backbone's features, reduced, and a θ for each stream."""
+    """The localisation network: a backbone's features, reduced, and a θ for each stream.
+
+    The backbone does not train. What θ's gradient says differs from step to step, and features that
+    follow it are the same for all pictures after an epoch.
+    """
 
     def __init__(self, name: str, family: Constrained, starts: Tensor):
         super().__init__()
-        self.backbone = backbone(name)
+        self.backbone = backbone(name).requires_grad_(False)
         self.reduce = nn.Sequential(
             nn.Conv2d(self.backbone.features, _REDUCED, 1),
+            nn.GroupNorm(1, _REDUCED),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(_REDUCED * self.backbone.cells(VIEW) ** 2, _REDUCED),
@@ -183,7 +188,7 @@ EXPERIMENT = Experiment(
         epochs=15,
         batch_size=32,
         lr=3e-4,
-        localisation_lr=0.3,
+        localisation_lr=1.0,
         weight_decay=0.05,
         label_smoothing=0.1,
         hold_out=False,

@@ -158,7 +158,7 @@ def test_public_api_is_the_snapshot():
 def test_importing_the_package_imports_no_extra():
     extras = (
         "lightning matplotlib PIL sklearn safetensors tensorboard onnx onnxscript onnxruntime "
-        "triton beartype scipy kornia cv2 interpol"
+        "triton beartype scipy kornia cv2 interpol gradio"
     )
     code = f"import sys, {NAME}._public; print([m for m in {extras.split()} if m in sys.modules])"
     assert said_by(code) == "[]"

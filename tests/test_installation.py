@@ -100,6 +100,8 @@ def test_without_a_compiler(python, unpacked, tmp_path):
     assert f"{BACKENDS}/cpu_missing.txt" in names(wheel)
     assert not littered(names(wheel))
     assert not any(name.endswith(".so") for name in names(wheel))
+    assert f"{PACKAGE}/experiments/page/digits/model.safetensors" in names(wheel)
+    assert f"{PACKAGE}/experiments/page/pad.js" in names(wheel)
     pip = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--force-reinstall"]
     subprocess.run([*pip, wheel], check=True)
     # beside what is installed here, which the new environment's own packages come before

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -81,13 +83,34 @@ def test_refusals(run_folder, tmp_path, capsys, arguments, reason):
     assert reason in printed
 
 
-def test_a_missing_extra_is_named(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("command", "package", "extra"),
+    [
+        (["eval", "x"], "lightning", "experiments"),
+        (["eval", "x"], "onnx", "onnx"),
+        (["page"], "gradio", "page"),
+        (["page"], "lightning", "page"),
+    ],
+)
+def test_a_missing_extra_is_named(monkeypatch, capsys, command, package, extra):
     def absent(args):
-        raise ModuleNotFoundError("No module named 'lightning'", name="lightning")
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
-    monkeypatch.setattr("spatial_transformers.commands.eval.run", absent)
-    assert main(["eval", "x"]) == 2
-    assert "pip install 'spatial-transformers[experiments]'" in capsys.readouterr().err
+    monkeypatch.setattr(f"spatial_transformers.commands.{command[0]}.run", absent)
+    assert main(command) == 2
+    assert f"pip install 'spatial-transformers[{extra}]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["page", "--help"]])
+def test_help_imports_neither_torch_nor_gradio(arguments):
+    code = (
+        "import atexit, sys\n"
+        "from spatial_transformers.commands import main\n"
+        "atexit.register(lambda: print({'torch', 'gradio'} & {*sys.modules}))\n"
+        f"main({arguments})"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.splitlines()[-1] == "set()"
 
 
 def test_interrupted(monkeypatch, capsys):
@@ -100,7 +123,8 @@ def test_interrupted(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "name", ["info", "verify", "demo", "train", "eval", "show", "apply", "export", "warp"]
+    "name",
+    ["info", "verify", "demo", "train", "eval", "show", "apply", "page", "export", "warp"],
 )
 def test_help_shows_an_example(name, capsys):
     with pytest.raises(SystemExit, match="0"):

@@ -18,6 +18,7 @@ from . import (
     eval,
     export,
     info,
+    page,
     report,
     reproduce,
     show,
@@ -28,7 +29,7 @@ from . import (
 
 _COMMANDS = (
     *(info, verify, bench, demo, train, reproduce),
-    *(eval, show, report, apply, export, warp),
+    *(eval, show, report, apply, page, export, warp),
 )
 _EXTRA = "pip install 'spatial-transformers[{}]'"
 
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(args.command, _reason(error), 2)
     except ModuleNotFoundError as error:
-        extra = _EXTRA.format("onnx" if error.name in _ONNX else "experiments")
+        extra = _EXTRA.format(_extra(args.command, error.name))
         return _refuse(args.command, f"needs the package {error.name!r}: {extra}", 2)
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
@@ -135,6 +136,13 @@ def _as_argument(given: str) -> str:
     except ValueError:
         return given
     return f" {given}" if given.startswith("-") else given
+
+
+def _extra(command: str, package: str | None) -> str:
+    """Return the extra that brings a package that a command lacks."""
+    if command == "page":
+        return "page"
+    return "onnx" if package in _ONNX else "experiments"
 
 
 def _refuse(command: str, reason: str, status: int) -> int:

@@ -1,4 +1,4 @@
-"""Serve a page to play with: straighten what you draw, and see what transformations do.
+"""Serve a page to play with: draw, bend, straighten, explain.
 
 Examples:
   stn page

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.themes.base import Base
 from torch import Tensor
 
 from spatial_transformers import FAMILIES, KERNELS, InputError
@@ -40,9 +41,9 @@ _FIRST = "affine"  # transformation
 _ABOUT = "Files have at most 10 MB and 2^24 pixels, and stay on the machine that serves this page."
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Return a theme whose fonts are the system's own."""
-    return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
+    return Base(font=["system-ui", "sans-serif"], font_mono=["monospace"])
 
 
 def page(straighten: Straightener) -> gr.Blocks:

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
     recipe = changed(recipe, experiment=args.experiment, **given)
     if started is None:
         recipe, reasons = chosen(recipe, args.data, given)
-        if run.is_first_process():
-            print("\n".join(reasons), end="\n" * bool(reasons), flush=True)
+        for reason in reasons if run.is_first_process() else ():
+            print(reason, flush=True)
     without = compare.without_transformer(recipe) if args.baseline else None
     where = {"data": args.data, "resume": args.resume, **trainer_options(args)}
     found = run.train(recipe, args.out, **where)

@@ -19,7 +19,7 @@ from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from spatial_transformers import InputError
+from spatial_transformers import InputError, Recurrent, SpatialTransformer
 
 from .._errors import brief
 from .._files import write_json
@@ -181,6 +181,21 @@ def load(out: Path) -> tuple[Recipe, Network]:
         )
     network.load_state_dict(found)
     return recipe, network.eval()
+
+
+def transformer_of(out: Path, recipe: Recipe, network: Network) -> SpatialTransformer | Recurrent:
+    """Return the transformer of a run's network.
+
+    Raises:
+        InputError: if it has none.
+
+    """
+    if network.transformer is None:
+        raise InputError(
+            f"{out}: a run of the model {recipe.model}, which has no transformer; give a run of an "
+            "st- model"
+        )
+    return network.transformer
 
 
 def show(out: Path, path: Path, *, count: int = 8, data: Path | None = None) -> None:

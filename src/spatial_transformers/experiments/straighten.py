@@ -12,7 +12,7 @@ from spatial_transformers import InputError, SpatialTransformer
 
 from .._images import Picture, read_image, write_image
 from .registry import EXPERIMENTS, named
-from .run import load
+from .run import load, transformer_of
 from .task import Classification
 
 _BATCH = 32
@@ -55,7 +55,7 @@ class Straightener:
 
     def __init__(self, out: Path, *, mode: str | None = None):
         recipe, self.network = load(out)
-        experiment, transformer = named(recipe.experiment), self.network.transformer
+        experiment = named(recipe.experiment)
         read = experiment.image
         if read is None:
             able = ", ".join(name for name, e in EXPERIMENTS.items() if e.image)
@@ -63,11 +63,8 @@ class Straightener:
                 f"{out}: a run of {recipe.experiment}, which image files are no input of; give a "
                 f"run of: {able}"
             )
-        if not isinstance(transformer, SpatialTransformer):
-            raise InputError(
-                f"{out}: a run of the model {recipe.model}, which has no transformer; give a run "
-                "of an st- model"
-            )
+        transformer = transformer_of(out, recipe, self.network)
+        assert isinstance(transformer, SpatialTransformer)
         self.transformer = transformer
         self.changes = {} if mode is None else {"mode": mode}
         task = experiment.task(recipe)

@@ -28,6 +28,7 @@ from spatial_transformers import (
 from ..base import Experiment, Network
 from ..data.distortion import upright
 from ..data.draws import Draws
+from ..data.pictures import resized
 from ..data.samples import Data, InMemory, Placed
 from ..distorted import ClassifierRecipe, cell_of
 from ..networks.backbones import BACKBONES, backbone
@@ -152,7 +153,7 @@ class WhereToLook(nn.Module):
 
 def seen(image: Tensor) -> Tensor:
     """Return images at the size that a backbone reads."""
-    return F.interpolate(image, VIEW, mode="bilinear", align_corners=False, antialias=True)
+    return resized(image, VIEW)
 
 
 class Streams(Network):

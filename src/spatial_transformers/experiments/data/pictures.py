@@ -49,8 +49,13 @@ def read_pixels(
         top, left = (height - side) // 2, (width - side) // 2
         values = values[..., top : top + side, left : left + side]
     if size is not None:
-        values = F.interpolate(values, size, mode="bilinear", align_corners=False, antialias=True)
+        values = resized(values, size)
     return (255 * values[0]).round().clamp(0, 255).to(torch.uint8)
+
+
+def resized(images: Tensor, size: int | Sequence[int]) -> Tensor:
+    """Return images (N, C, *size), (H, W) or so many pixels along each axis, antialiased."""
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def read_all(

@@ -15,6 +15,7 @@ from torch import Tensor
 from spatial_transformers import InputError
 
 from ..._images import image_size, read_image
+from ..data.pictures import resized
 
 LARGEST_FILE = 10 << 20  # bytes
 LARGEST_IMAGE = 1 << 24  # pixels
@@ -79,7 +80,7 @@ def at_most(images: Tensor, side: int) -> Tensor:
     if scale >= 1:
         return images
     size = [max(1, round(n * scale)) for n in (height, width)]
-    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+    return resized(images, size)
 
 
 def cut_out(image: Tensor, size: Sequence[int], *, coarse: bool = False) -> Tensor:
@@ -129,7 +130,7 @@ def amid(image: Tensor, size: Sequence[int]) -> Tensor:
     """Return an image (1, C, h, w), scaled to `SHARE` of a black canvas (1, C, H, W), amid it."""
     scale = SHARE * min(n / m for n, m in zip(size, image.shape[2:], strict=True))
     own = [max(1, round(scale * m)) for m in image.shape[2:]]
-    scaled = F.interpolate(image, own, mode="bilinear", align_corners=False, antialias=True)
+    scaled = resized(image, own)
     (top, bottom), (left, right) = (
         ((n - m) // 2, n - m - (n - m) // 2) for n, m in zip(size, own, strict=True)
     )

@@ -18,10 +18,11 @@ from spatial_transformers import Affine, Compose, InputError, ThinPlateSpline, w
 from ..._drawing import grid_lines, in_words
 from ..base import Experiment
 from ..data.digits import shipped
+from ..data.pictures import resized
 from ..gtsrb import normalised
 from ..networks import has_transformer
 from ..registry import EXPERIMENTS, named
-from ..run import load
+from ..run import load, transformer_of
 from ..task import Classification
 from .pictures import amid, cut_out, shown, with_grid
 
@@ -78,12 +79,7 @@ class Straightener:
                 f"{out}: a run of {recipe.experiment}, which does not classify one flat image; "
                 f"give a run of: {', '.join(able)}"
             )
-        if self.network.transformer is None:
-            raise InputError(
-                f"{out}: a run of the model {recipe.model}, which has no transformer; give a run "
-                "of an st- model"
-            )
-        self.transformer = self.network.transformer
+        self.transformer = transformer_of(out or DIGITS, recipe, self.network)
         task = experiment.task(recipe)
         assert isinstance(task, Classification)
         self.names = task.names
@@ -110,10 +106,7 @@ class Straightener:
         """
         if self.digits:
             return cut_out(image, self.size, coarse=self.coarse)
-        colours = image.expand(3, -1, -1)[None]
-        return F.interpolate(
-            colours, self.size, mode="bilinear", align_corners=False, antialias=True
-        )
+        return resized(image.expand(3, -1, -1)[None], self.size)
 
     def sample(self, number: int) -> Tensor:
         """Return one of scikit-learn's digits that have trained no network of ours, on a canvas."""

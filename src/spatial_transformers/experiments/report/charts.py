@@ -24,14 +24,17 @@ def curves(metric: Metric, found: Mapping[str, Any], baseline: Mapping[str, Any]
     """Return the validation metric after each epoch, of both networks."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
-    lines = [("with the transformer", found, _WITH), ("without", baseline, _WITHOUT)]
-    for label, run, colour in lines if baseline else lines[:1]:
-        values = run["validation"][metric.key] if run else []
+    lines = [("with the transformer", found, _WITH)]
+    if baseline is not None:
+        lines.append(("without", baseline, _WITHOUT))
+    for label, run, colour in lines:
+        values = run["validation"][metric.key]
         axes.plot(range(1, len(values) + 1), values, color=colour, label=label)
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"validation {metric.label}")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False)
+    if baseline is not None:  # a single line may be of a network without a transformer
+        axes.legend(frameon=False)
     return figure
 
 

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from spatial_transformers import Recurrent, SpatialTransformer
 
-from ..._files import require_regular
 from .. import metrics
 from ..base import Network
 from ..compare import BASELINE, without_transformer
@@ -178,7 +177,6 @@ def _losses(task: Task, output: Tensor, theta: Tensor | None, target: Tensor) ->
 def _baseline(out: Path, recipe: Recipe) -> Mapping[str, Any] | None:
     """Return the metrics of the network without a transformer, if it was trained beside."""
     path = out / BASELINE / "metrics.json"
-    require_regular(path)
     if not has_transformer(recipe.model) or not path.exists():
         return None
     return metrics.read(path, without_transformer(recipe))

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from spatial_transformers import InputError
 
 from ..data.official import require_file
-from ..data.pictures import read_pixels
+from ..data.pictures import read_pixels, resized
 from ..data.samples import InFiles
 from .street import GROWN, LONGEST, LOOSE, NULL
 
@@ -85,10 +84,7 @@ class Crops:
                 )
         columns, rows = (torch.arange(first, last) for first, last in sides)
         crop = pixels[:, rows.clamp(0, height - 1)][..., columns.clamp(0, width - 1)]
-        resized = F.interpolate(
-            crop[None].float(), self.size, mode="bilinear", align_corners=False, antialias=True
-        )
-        return resized[0].round().clamp(0, 255).to(torch.uint8)
+        return resized(crop[None].float(), self.size)[0].round().clamp(0, 255).to(torch.uint8)
 
 
 def read(folder: Path | None, size: int) -> list[InFiles]:

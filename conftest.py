@@ -17,7 +17,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._device import _device_constructors
 
 #: Examples of docstrings that trace; other tests carry the mark themselves.
-TRACED_EXAMPLES = ("spatial_transformers.export.export",)
+TRACED_EXAMPLES = ("spatial_transformers.exporting.export",)
 #: The costly instances that are done in full.
 CHOSEN = pytest.StashKey[set[pytest.Item]]()
 

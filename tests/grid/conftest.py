@@ -32,10 +32,9 @@ def pytest_generate_tests(metafunc):
             metafunc.parametrize(name, params)
 
 
-def pytest_collection_modifyitems(items):
-    """Note the family and the check of each test of the battery, for the table."""
-    for item in items:
-        for name in ASKED:
-            if name in getattr(getattr(item, "callspec", None), "params", {}):
-                check = item.originalname.removeprefix("test_").replace("_", " ")
-                item.user_properties.append(("cell", (item.callspec.params[name].name, check)))
+def pytest_itemcollected(item):
+    """Note the family and the check of a test of the battery, for the table."""
+    for name in ASKED:
+        if name in getattr(getattr(item, "callspec", None), "params", {}):
+            check = item.originalname.removeprefix("test_").replace("_", " ")
+            item.user_properties.append(("cell", (item.callspec.params[name].name, check)))

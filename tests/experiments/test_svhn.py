@@ -14,10 +14,10 @@ from spatial_transformers.commands import main
 from spatial_transformers.experiments import reproduce, run
 from spatial_transformers.experiments.data.draws import Draws
 from spatial_transformers.experiments.data.samples import InMemory
+from spatial_transformers.experiments.data.street import _apart, draw_numbers, glyphs
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
 from spatial_transformers.experiments.svhn.numbers import read
-from spatial_transformers.experiments.svhn.street import _apart, glyphs, numbers
 
 NAME = "svhn"
 KEYS = ("label", "left", "top", "width", "height")
@@ -100,7 +100,7 @@ def test_loose_crops_are_twice_as_wide_and_go_on_beyond_the_edge(official):
     assert_close(rows, rows[:, :1].expand_as(rows))  # above the picture its first row goes on
 
 
-LIST = "file,digits,width,height,digit_boxes_xywh_pixels\n"
+LIST = "file,split,digits,width,height,digit_boxes_xywh_pixels\n"
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def words(official, tmp_path):
     for name in ("1.png", "2.png"):
         shutil.copy(official / "test" / name, images)
     boxes = "10 8 12 20;22 9 12 20"
-    lines = f"2.png,20,60,40,{boxes}\n3.png,123456,60,40,\n1.png,7,30,50,\n"
+    lines = f"2.png,test,20,60,40,{boxes}\n3.png,test,123456,60,40,\n1.png,train,7,30,50,\n"
     (images.parent / "labels.csv").write_text(LIST + lines)
     return tmp_path
 
@@ -136,20 +136,20 @@ def test_photographs_are_read_as_svhn_is(official, words, size):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("1.png,7x,30,50,", "line 2: not a photograph"),
-        ("1.png,7,30,fifty,", "line 2: not a photograph"),
-        ("1.png,7,30,50,1 2 3", "line 2: not a photograph"),
-        ("../1.png,7,30,50,", "line 2: not a photograph"),
-        ("3.png,7,30,50,", "3.png: the image is missing"),
-        ("1.png,7,30,50,40 1 9 9", "does not fit its 30×50 pixels"),
-        ("1.png,1234567,30,50,", "no number of one to 5 digits"),
+        ("1.png,test,7x,30,50,", "line 2: not a photograph"),
+        ("1.png,test,7,30,fifty,", "line 2: not a photograph"),
+        ("1.png,test,7,30,50,1 2 3", "line 2: not a photograph"),
+        ("../1.png,test,7,30,50,", "line 2: not a photograph"),
+        ("3.png,test,7,30,50,", "3.png: the image is missing"),
+        ("1.png,test,7,30,50,40 1 9 9", "does not fit its 30×50 pixels"),
+        ("1.png,test,1234567,30,50,", "no number of one to 5 digits"),
         ("1.png", "line 2: not a photograph"),
-        ("1.png,7,30,50,nan 1 9 9", "line 2: not a photograph"),
-        ("1.png,7,30,50,1 1 -9 9", "line 2: not a photograph"),
-        ("1.png,789,30,50,1 1 9 9;2 2 9 9", "line 2: not a photograph"),
-        ("1.png,7," + 400 * "9" + ",50,", "line 2: not a photograph"),
-        ("1.png,7,30,50," + 140_000 * " ", ": not a photograph"),
-        ("1.png,7,30,50,\n1.png,7,30,50,", "1.png: listed twice"),
+        ("1.png,test,7,30,50,nan 1 9 9", "line 2: not a photograph"),
+        ("1.png,test,7,30,50,1 1 -9 9", "line 2: not a photograph"),
+        ("1.png,test,789,30,50,1 1 9 9;2 2 9 9", "line 2: not a photograph"),
+        ("1.png,test,7," + 400 * "9" + ",50,", "line 2: not a photograph"),
+        ("1.png,test,7,30,50," + 140_000 * " ", ": not a photograph"),
+        ("1.png,test,7,30,50,\n1.png,test,7,30,50,", "1.png: listed twice"),
     ],
 )
 def test_damaged_photographs_are_refused(words, line, reason):
@@ -275,7 +275,7 @@ def test_a_name_that_leaves_the_folder_is_refused(damaged):
 def test_a_digit_that_is_not_there_is_named():
     digits = InMemory(torch.zeros(9, 1, 28, 28, dtype=torch.uint8), torch.arange(9))
     with pytest.raises(InputError, match="no digit 9 was found"):
-        numbers(glyphs([digits]), 4, 0)
+        draw_numbers(glyphs([digits]), 4, 0)
 
 
 def test_paint_stands_out():

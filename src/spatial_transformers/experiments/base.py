@@ -84,7 +84,8 @@ class Experiment:
         independent: makes test inputs without this library, by the names of what made them.
         choose: chooses facts that depend on the data of a folder, for a recipe that a run starts
             with; what the user gave goes before.
-        image: reads an image file as a network sees it: (C, *size).
+        see: turns pictures (N, 3, *size) in [0, 1] into what a network sees, where image files are
+            its inputs.
 
     """
 
@@ -99,7 +100,7 @@ class Experiment:
     verify: Callable[[Path], None] | None = None
     independent: Callable[[Any, Path | None], Mapping[str, InMemory]] | None = None
     choose: Callable[[Any, Path | None], Sequence[Choice]] | None = None
-    image: Callable[[Any, Path], Tensor] | None = None
+    see: Callable[[Tensor], Tensor] | None = None
 
     @property
     def headline(self) -> Metric:

@@ -11,6 +11,7 @@ from torch import Tensor
 from spatial_transformers import InputError, SpatialTransformer
 
 from .._images import Picture, read_image, write_image
+from .data.pictures import read_pixels
 from .registry import EXPERIMENTS, named
 from .run import load, transformer_of
 from .task import Classification
@@ -56,9 +57,8 @@ class Straightener:
     def __init__(self, out: Path, *, mode: str | None = None):
         recipe, self.network = load(out)
         experiment = named(recipe.experiment)
-        read = experiment.image
-        if read is None:
-            able = ", ".join(name for name, e in EXPERIMENTS.items() if e.image)
+        if experiment.see is None:
+            able = ", ".join(name for name, e in EXPERIMENTS.items() if e.see)
             raise InputError(
                 f"{out}: a run of {recipe.experiment}, which image files are no input of; give a "
                 f"run of: {able}"
@@ -69,7 +69,9 @@ class Straightener:
         self.changes = {} if mode is None else {"mode": mode}
         task = experiment.task(recipe)
         self.names = task.names if isinstance(task, Classification) else None
-        self._read = lambda path: read(recipe, path)
+        self._see = experiment.see
+        _, height, width = experiment.shape(recipe)
+        self._size = height, width
 
     def __call__(self, files: Mapping[Path, Path]) -> Iterator[Straightened]:
         """Warp files, each to the path that it is given with; say what became of them, in order."""
@@ -86,9 +88,9 @@ class Straightener:
                 yield from pool.map(self._straightened, jobs)
 
     def _seen(self, file: Path) -> Tensor | str:
-        """Return a file as the network sees it, or why it cannot be read."""
+        """Return a file's colours at the size that the network sees, or why it cannot be read."""
         try:
-            return self._read(file)
+            return read_pixels(file, self._size, fast=True)
         except (InputError, OSError) as error:
             return str(error)
 
@@ -97,7 +99,7 @@ class Straightener:
         """Return θ (1, P) of each image, and all that is known about it."""
         if not images:
             return ()
-        output, theta = self.network(torch.stack([*images]))
+        output, theta = self.network(self._see(torch.stack([*images]).float() / 255))
         assert theta is not None
         family = self.transformer.transformation
         entries = (f"theta {name}" for name in family.entries)

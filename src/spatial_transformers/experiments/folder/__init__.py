@@ -164,5 +164,5 @@ EXPERIMENT = Experiment(
     task=lambda recipe: Classification(len(recipe.names), recipe.label_smoothing, recipe.names),
     shape=lambda recipe: (3, *recipe.size),
     choose=_choose,
-    image=lambda recipe, path: read_pixels(path, recipe.size, fast=True).float() / 255,
+    see=lambda pictures: pictures,
 )

@@ -133,4 +133,5 @@ EXPERIMENT = Experiment(
     shape=lambda recipe: (3, SIDE, SIDE),
     cells=lambda recipe: [cell_of(recipe, "signs", row, error) for row, error in PAPER.items()],
     quick=lambda recipe: replace(recipe, signs="generated", epochs=8),
+    see=normalised,
 )

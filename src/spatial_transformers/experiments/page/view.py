@@ -19,7 +19,6 @@ from ..._drawing import grid_lines, in_words
 from ..base import Experiment
 from ..data.digits import shipped
 from ..data.pictures import resized
-from ..gtsrb import normalised
 from ..networks import has_transformer
 from ..registry import EXPERIMENTS, named
 from ..run import load, transformer_of
@@ -29,8 +28,6 @@ from .pictures import amid, cut_out, shown, with_grid
 DIGITS = Path(__file__).with_name("digits")  # a run of rotated-digits, which ships
 _FINE = 240  # pixels of a canvas along its longer axis, or fewer
 _BEND_POINTS = 4  # of the spline that bends, along each axis
-#: What networks see, where it is not the picture itself.
-_PREPARED = {"gtsrb": normalised}
 
 
 class Moves(NamedTuple):
@@ -86,7 +83,7 @@ class Straightener:
         self.digits = self.shape[0] == 1  # light on dark
         scans = "scikit-learn", "rotated-digits"
         self.coarse = getattr(recipe, "digits", recipe.experiment) in scans
-        self.prepared = _PREPARED.get(recipe.experiment, lambda images: images)
+        self.prepared = experiment.see or (lambda pictures: pictures)
         self.times = max(1, _FINE // max(self.shape[1:]))  # pixels of the canvas for each, by axis
 
     @property

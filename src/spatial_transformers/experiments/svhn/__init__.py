@@ -17,14 +17,14 @@ from spatial_transformers import Affine, LocalisationCNN, LocalisationFCN, Spati
 from ..base import Cell, Experiment
 from ..data.digits import DIGITS, load, verify
 from ..data.draws import Draws
+from ..data.photographs import FOLDER, photographs
 from ..data.samples import Data, InMemory, as_floats
+from ..data.street import NULL, Glyphs, draw_numbers, glyphs, padded, pictures
 from ..distorted import ClassifierRecipe, cell_of
 from ..networks import Classifier, assemble, laid_out
 from ..recipe import POSITIVE, Within, fact
 from ..task import Classification
-from .numbers import read
-from .photographs import FOLDER, photographs
-from .street import LONGEST, LOOSE, NULL, TIGHT, Glyphs, glyphs, numbers, pictures, place
+from .numbers import LONGEST, LOOSE, TIGHT, Crops, place, read
 
 #: The networks, and how many transformers they have.
 MODELS = {"cnn": 0, "st-cnn": 1, "4-deep-st-cnn": 4}
@@ -71,14 +71,16 @@ def _data(recipe: NumbersRecipe, folder: Path | None) -> Data:
         return Data(*read(folder, recipe.size), prepare=as_floats, workers=2)
     known = glyphs(load(recipe, folder))
     counts = _COUNTS if recipe.digits == "mnist" else _QUICK
-    parts = [numbers(known, count, part) for part, count in enumerate(counts)]
+    parts = [draw_numbers(known, count, part) for part, count in enumerate(counts)]
 
     @cache
     def on(device: torch.device) -> Glyphs:
         return known.to(device)
 
     def prepare(inputs: Tensor, draws: Draws, samples: InMemory, strength: float) -> Tensor:
-        return pictures(on(inputs.device), inputs, draws, recipe.size)
+        family, theta = place(draws, recipe.size)
+        points = family.grid(theta.float(), recipe.size)
+        return pictures(on(inputs.device), inputs, draws, points)
 
     return Data(*parts, prepare=prepare, place=lambda draws: place(draws, recipe.size))
 
@@ -87,7 +89,10 @@ def _photographs(recipe: NumbersRecipe, folder: Path | None) -> dict[str, InMemo
     """Return real numbers for a network that was trained on made ones, if the folder has some."""
     if recipe.numbers == "svhn" or folder is None or not (folder / FOLDER).is_dir():
         return {}
-    return {"photographs": photographs(folder, recipe.size)}
+    found = photographs(folder, LONGEST)
+    crops = Crops({one.path: one.box for one in found}, recipe.size)
+    targets = torch.tensor([padded(one.digits, LONGEST) for one in found])
+    return {"photographs": InMemory(torch.stack([*map(crops, crops.boxes)]), targets)}
 
 
 class Softmaxes(nn.Module):

@@ -5,23 +5,29 @@ every picture its name, and of every digit a box and a label, 10 for a zero. A n
 box of all its digits, grown by 30%, or for a loose crop by as much as makes it twice as wide.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spatial_transformers import InputError
+from spatial_transformers import InputError, Projective
 
+from ..data.distortion import homography, square
+from ..data.draws import Draws
 from ..data.official import require_file
+from ..data.photographs import Box, around
 from ..data.pictures import read_pixels, resized
-from ..data.samples import InFiles
-from .street import GROWN, LONGEST, LOOSE, NULL
+from ..data.samples import InFiles, Placed
+from ..data.street import padded
 
+LONGEST = 5  # digits of a number
+TIGHT, LOOSE = 64, 128  # pixels of a crop along each axis, close to the number or loose
+_GROWN = 1.3  # times its box is a tight crop about a number; a loose one is twice as large
 _LIST = "digitStruct.mat"
 _LARGEST = 1 << 30  # bytes of a list
 _PER_NUMBER = 16  # digits that are read of one picture
@@ -32,27 +38,6 @@ _DAMAGED = (
     *(OSError, RuntimeError, OverflowError, MemoryError),
 )
 _CURE = f"give --data the folder that holds SVHN's train and test (and extra), each with {_LIST}"
-
-
-class Box(NamedTuple):
-    """A part of a picture, in pixels: from the left and from the top, and its size."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-def around(boxes: Sequence[Box]) -> Box:
-    """Return the smallest box that holds all of them."""
-    left, top = (min(box[axis] for box in boxes) for axis in (0, 1))
-    right, bottom = (max(box[axis] + box[axis + 2] for box in boxes) for axis in (0, 1))
-    return Box(left, top, right - left, bottom - top)
-
-
-def padded(labels: list[int]) -> list[int]:
-    """Return the digits of a number, and behind them the label of a place without one."""
-    return labels + [NULL] * (LONGEST - len(labels))
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class Crops:
         height, width = pixels.shape[1:]
         sides, ends = [], ((box.left, box.width, width), (box.top, box.height, height))
         for start, length, pixels_there in ends:
-            grown = length * GROWN * (2 if self.size == LOOSE else 1)
+            grown = length * _GROWN * (2 if self.size == LOOSE else 1)
             first = round(start + (length - grown) / 2)
             sides.append((first, first + max(round(grown), 1)))
             if start >= pixels_there or start + length <= 0 or length > 2 * pixels_there:
@@ -85,6 +70,22 @@ class Crops:
         columns, rows = (torch.arange(first, last) for first, last in sides)
         crop = pixels[:, rows.clamp(0, height - 1)][..., columns.clamp(0, width - 1)]
         return resized(crop[None].float(), self.size)[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def place(draws: Draws, size: int) -> Placed:
+    """Where a crop's points lie in a number's own box, which spans [-1, 1] along both axes.
+
+    The box grown by 30% is the crop, moved by up to a tenth of it; a loose crop is twice as large
+    and the number anywhere in it. The box's corners are moved, so that it is seen askew.
+    """
+    still = square(draws.sample.device)
+    loose = size == LOOSE
+    share = (0.5 if loose else 1.0) / _GROWN * draws.uniform("size", 0.85, 1.1)
+    room = (1 - share) if loose else torch.full_like(share, 0.1)
+    centre = room * draws.uniform("place", -1, 1, 2)
+    moves = share[..., None] * draws.uniform("corners", -0.12, 0.12, 8).view(-1, 4, 2)
+    corners = share[..., None] * still + centre[:, None] + moves
+    return Projective(), homography(corners, still)
 
 
 def read(folder: Path | None, size: int) -> list[InFiles]:
@@ -123,7 +124,7 @@ def _numbers(folder: Path, crops: Crops) -> InFiles:
         if len(labels) <= LONGEST:
             crops.boxes[path] = box
             paths.append(path)
-            targets.append(padded(labels))
+            targets.append(padded(labels, LONGEST))
     return InFiles(paths, torch.tensor(targets).view(-1, LONGEST), crops)
 
 

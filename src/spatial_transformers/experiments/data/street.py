@@ -1,8 +1,8 @@
 """House numbers that are made here: digits in rows on plates, coloured, shaded and seen askew.
 
 A number of one to five digits is printed, in a font that comes with matplotlib, or written in
-MNIST's digits. It lies on a textured ground, most often on a plate of another colour, and the
-picture is a crop about it, as SVHN's are: its box grown by 30%, or a loose one of twice that side.
+MNIST's digits. It lies on a textured ground, most often on a plate of another colour. Where it lies
+in its picture is up to who asks.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,12 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from spatial_transformers import Affine, InputError, Projective, sample, warp
+from spatial_transformers import Affine, InputError, sample, warp
 
-from ..data.distortion import homography, square
-from ..data.draws import Draws
-from ..data.samples import InMemory, Placed
+from .draws import Draws
+from .samples import InMemory
 
-LONGEST = 5  # digits of a number
 NULL = 10  # the label of a place without a digit
-TIGHT, LOOSE = 64, 128  # pixels of a crop along each axis, close to the number or loose
-GROWN = 1.3  # times its box is a tight crop about a number; a loose one is twice as large
 GLYPH = 32  # pixels of a digit's picture along each axis
 SHARES = (0.25, 0.35, 0.25, 0.1, 0.05)  # of numbers of one to five digits
 MOST = 10_000  # written digits for each part of the data
@@ -110,18 +106,27 @@ def _filled(images: Tensor) -> tuple[Tensor, Tensor]:
     return pictures, ((right - left) / height).clamp(0.3, 1.0)
 
 
-def numbers(glyphs: Glyphs, count: int, part: int) -> InMemory:
-    """Return numbers for a part of the data: the glyphs (N, 5) of their digits, and labels (N, 5).
+def draw_numbers(
+    glyphs: Glyphs, count: int, part: int, shares: Sequence[float] = SHARES
+) -> InMemory:
+    """Return numbers for a part of the data: the glyphs (N, L) of their digits, and labels (N, L).
 
-    The digits of a number are all of one font, or all written.
+    The digits of a number are all of one font, or all written. What is left of L places is empty.
+
+    Args:
+        glyphs: what there is to write in.
+        count: N.
+        part: of the data, which has written digits of its own.
+        shares: (L,) of numbers of one digit, of two, ….
+
     """
     draw = np.random.default_rng(part)
     mine = glyphs.parts == part
     hands = [(mine & (glyphs.labels == digit)).nonzero()[:, 0].numpy() for digit in range(10)]
     if missing := [digit for digit, hand in enumerate(hands) if not len(hand)]:
         raise InputError(f"no digit {missing[0]} was found to write numbers in; give all ten")
-    chosen = np.full((count, LONGEST), glyphs.none)
-    lengths = draw.choice(LONGEST, count, p=SHARES) + 1
+    chosen = np.full((count, len(shares)), glyphs.none)
+    lengths = draw.choice(len(shares), count, p=shares) + 1
     for row, length in zip(chosen, lengths, strict=True):
         digits = draw.integers(10, size=length)
         if draw.random() < WRITTEN:
@@ -132,26 +137,23 @@ def numbers(glyphs: Glyphs, count: int, part: int) -> InMemory:
     return InMemory(inputs, glyphs.labels[inputs])
 
 
-def place(draws: Draws, size: int) -> Placed:
-    """Where a crop's points lie in a number's own box, which spans [-1, 1] along both axes.
+def padded(digits: list[int], length: int) -> list[int]:
+    """Return the digits of a number, and behind them the label of a place without one."""
+    return digits + [NULL] * (length - len(digits))
 
-    The box grown by 30% is the crop, moved by up to a tenth of it; a loose crop is twice as large
-    and the number anywhere in it. The box's corners are moved, so that it is seen askew.
+
+def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tensor:
+    """Return crops (N, 3, H, W) in [0, 1] of numbers (N, L), chosen from the glyphs.
+
+    Args:
+        glyphs: what numbers are written in.
+        chosen: the glyphs of each number.
+        draws: decide colours, plates, texture, light and noise.
+        points: (N, H, W, 2), where a crop's points lie in the number's own box, which spans
+            [-1, 1] along both axes. H and W are multiples of 8.
+
     """
-    still = square(draws.sample.device)
-    loose = size == LOOSE
-    share = (0.5 if loose else 1.0) / GROWN * draws.uniform("size", 0.85, 1.1)
-    room = (1 - share) if loose else torch.full_like(share, 0.1)
-    centre = room * draws.uniform("place", -1, 1, 2)
-    moves = share[..., None] * draws.uniform("corners", -0.12, 0.12, 8).view(-1, 4, 2)
-    corners = share[..., None] * still + centre[:, None] + moves
-    return Projective(), homography(corners, still)
-
-
-def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, size: int) -> Tensor:
-    """Return crops (N, 3, size, size) in [0, 1] of numbers (N, 5), chosen from the glyphs."""
-    family, theta = place(draws, size)
-    points = family.grid(theta.float(), size)  # (N, size, size, 2) in the number's box
+    size = points.shape[1:3]
     ink = _inked(glyphs, chosen, draws, points)
     plate = (points.abs() < draws.uniform("plate", 1.02, 1.3, 2)[:, None, None].to(points)).all(-1)
     plated = draws.uniform("has plate", 0, 1).lt(0.6)[..., None, None]
@@ -165,7 +167,7 @@ def pictures(glyphs: Glyphs, chosen: Tensor, draws: Draws, size: int) -> Tensor:
     canvas = canvas * (1 + _texture(draws, "shade", 0.35, size, cells=3)[:, :1])
     light = draws.uniform("light", 0.5, 1.1)[..., None, None].float()
     noise = draws.normal("noise", 0.02, 64).view(-1, 1, 8, 8).float()
-    return (canvas * light + noise.repeat(1, 1, size // 8, size // 8)).clamp(0, 1)
+    return (canvas * light + noise.repeat(1, 1, size[0] // 8, size[1] // 8)).clamp(0, 1)
 
 
 def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tensor:
@@ -175,12 +177,13 @@ def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tens
     ends = widths.cumsum(1)
     total = ends[:, -1:]
     middle = (2 * ends - widths) / total - 1  # of each digit along the box
-    turn = draws.uniform("turns", -8, 8, LONGEST).deg2rad().to(points)
-    high = draws.uniform("heights", 0.85, 1.0, LONGEST).to(points)
-    shift = (1 - high) * draws.uniform("shifts", -1, 1, LONGEST).to(points)
+    count = chosen.shape[1]
+    turn = draws.uniform("turns", -8, 8, count).deg2rad().to(points)
+    high = draws.uniform("heights", 0.85, 1.0, count).to(points)
+    shift = (1 - high) * draws.uniform("shifts", -1, 1, count).to(points)
     ink = torch.zeros_like(points[:, None, ..., 0])
     digits = glyphs.pictures[chosen]
-    for k in range(LONGEST):
+    for k in range(count):
         # the digit's own coordinates, of its height
         x = (points[..., 0] - middle[:, k, None, None]) * total[:, :, None]
         y = (points[..., 1] - shift[:, k, None, None]) / high[:, k, None, None]
@@ -198,7 +201,9 @@ def _apart(colour: Tensor, other: Tensor) -> Tensor:
     return torch.where((mean - its).abs() >= 0.35, colour, moved + hue)
 
 
-def _texture(draws: Draws, purpose: str, strength: float, size: int, cells: int = 8) -> Tensor:
-    """Return smooth noise (N, 3, size, size) of so many cells along each axis."""
+def _texture(
+    draws: Draws, purpose: str, strength: float, size: Sequence[int], cells: int = 8
+) -> Tensor:
+    """Return smooth noise (N, 3, *size) of so many cells along each axis."""
     drawn = draws.uniform(purpose, -strength, strength, 3 * cells**2)
-    return F.interpolate(drawn.view(-1, 3, cells, cells).float(), size, mode="bilinear")
+    return F.interpolate(drawn.view(-1, 3, cells, cells).float(), [*size], mode="bilinear")

@@ -182,14 +182,15 @@ def _inked(glyphs: Glyphs, chosen: Tensor, draws: Draws, points: Tensor) -> Tens
     high = draws.uniform("heights", 0.85, 1.0, count).to(points)
     shift = (1 - high) * draws.uniform("shifts", -1, 1, count).to(points)
     ink = torch.zeros_like(points[:, None, ..., 0])
-    digits = glyphs.pictures[chosen]
     for k in range(count):
+        (rows,) = there[:, k].nonzero(as_tuple=True)  # most numbers have few digits
         # the digit's own coordinates, of its height
-        x = (points[..., 0] - middle[:, k, None, None]) * total[:, :, None]
-        y = (points[..., 1] - shift[:, k, None, None]) / high[:, k, None, None]
-        cos, sin = turn[:, k, None, None].cos(), turn[:, k, None, None].sin()
-        at = torch.stack((cos * x + sin * y, cos * y - sin * x), -1) / 1.1
-        ink = torch.maximum(ink, sample(digits[:, k].float() / 255, at))
+        x = (points[rows, ..., 0] - middle[rows, k, None, None]) * total[rows, :, None]
+        y = (points[rows, ..., 1] - shift[rows, k, None, None]) / high[rows, k, None, None]
+        cos, sin = (wave(turn[rows, k, None, None]) / 1.1 for wave in (torch.cos, torch.sin))
+        at = torch.stack((cos * x + sin * y, cos * y - sin * x), -1)
+        digit = glyphs.pictures[chosen[rows, k]].float() / 255
+        ink[rows] = torch.maximum(ink[rows], sample(digit, at))
     return ink
 
 

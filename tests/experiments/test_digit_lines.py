@@ -72,7 +72,7 @@ def test_networks_are_of_one_size_and_see_the_same_picture():
         assert output.shape == (2, VIEW[1] // 4, BLANK + 1)
         assert (theta is None) == (model == "cnn")
         sizes.append(count_parameters(network))
-    assert 0.97 < sizes[0] / sizes[1] < 1.03
+    assert 0.93 < sizes[0] / sizes[1] < 1.07  # whole filters
 
 
 @pytest.fixture

@@ -32,16 +32,18 @@ FONTS = (
     *("DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"),
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
+MARKS = "$%#.,-/:"  # that stand in or at printed numbers and say nothing
 
 
 @dataclass(frozen=True)
 class Glyphs:
-    """Pictures of digits: those of all fonts, all digits of one after the other; written; none.
+    """Pictures of digits: of all fonts, all digits of one after the other; written; no digits.
 
     Args:
-        pictures: (G, 1, 32, 32) in uint8; each digit fills the height, and the last one is empty.
+        pictures: (G, 1, 32, 32) in uint8; each digit fills the height. Behind the digits come the
+            marks of all fonts, as high as they are beside a 0, and the last picture is empty.
         widths: (G,) as shares of the height.
-        labels: (G,), of the last one 10.
+        labels: (G,), of what is no digit 10.
         parts: (G,) which part of the data a written one belongs to, from 0, and otherwise -1.
 
     """
@@ -67,33 +69,41 @@ def glyphs(written: Sequence[InMemory]) -> Glyphs:
     from matplotlib import get_data_path
 
     folder = Path(get_data_path()) / "fonts" / "ttf"
-    printed = [_printed(folder / f"{name}.ttf", digit) for name in FONTS for digit in range(10)]
-    drawn = [torch.stack(printed), *(part.inputs[:MOST].float() / 255 for part in written)]
-    pictures, widths = zip(*map(_filled, drawn), strict=True)
-    none = torch.tensor([NULL])
-    labels = [torch.arange(10).repeat(len(FONTS)), *(p.targets[:MOST] for p in written), none]
-    parts = [torch.full((len(group),), part) for part, group in enumerate(labels[:-1], -1)]
+    fonts = [folder / f"{name}.ttf" for name in FONTS]
+    digits, marks = (_printed(fonts, letters) for letters in ("0123456789", MARKS))
+    drawn = [digits, *(part.inputs[:MOST].float() / 255 for part in written)]
+    zeros = digits[::10].repeat_interleave(len(MARKS), 0)
+    filled = *map(_filled, drawn), _filled(marks, zeros)
+    labels = [torch.arange(10).repeat(len(FONTS)), *(part.targets[:MOST] for part in written)]
+    parts = [torch.full((len(group),), part) for part, group in enumerate(labels, -1)]
+    others = len(marks) + 1
     return Glyphs(
-        torch.cat((*pictures, torch.zeros(1, 1, GLYPH, GLYPH, dtype=torch.uint8))),
-        torch.cat((*widths, torch.ones(1))),
-        torch.cat(labels),
-        torch.cat((*parts, -torch.ones_like(none))),
+        F.pad(torch.cat([pictures for pictures, _ in filled]), (*6 * (0,), 0, 1)),
+        F.pad(torch.cat([widths for _, widths in filled]), (0, 1), value=1.0),
+        F.pad(torch.cat(labels), (0, others), value=NULL),
+        F.pad(torch.cat(parts), (0, others), value=-1),
     )
 
 
-def _printed(font: Path, digit: int) -> Tensor:
-    """Return a digit (1, 96, 96) as a font has it."""
-    image = Image.new("L", (96, 96))
-    ImageDraw.Draw(image).text((48, 48), str(digit), 255, ImageFont.truetype(font, 64), anchor="mm")
-    return torch.from_numpy(np.array(image)).float()[None] / 255
+def _printed(fonts: Sequence[Path], letters: str) -> Tensor:
+    """Return letters (N, 1, 96, 96) as fonts have them, all of one font after the other."""
+    images = []
+    for font in (ImageFont.truetype(path, 64) for path in fonts):
+        for letter in letters:
+            image = Image.new("L", (96, 96))
+            ImageDraw.Draw(image).text((48, 48), letter, 255, font, anchor="mm")
+            images.append(torch.from_numpy(np.array(image)))
+    return torch.stack(images)[:, None].float() / 255
 
 
-def _filled(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Return digits (N, 1, 32, 32) that fill the height, and their widths (N,) as shares of it."""
-    seen = images[:, 0] > 0.25
+def _filled(images: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return digits (N, 1, 32, 32) that fill the height, and their widths (N,) as shares of it.
+
+    What is `beside` another digit, in an image of the same font, is as high as it is there.
+    """
     spans = []
-    for axis in (1, 2):  # columns, then rows
-        there = seen.any(axis)
+    for axis, of in ((1, images), (2, images if beside is None else beside)):  # columns, then rows
+        there = (of[:, 0] > 0.25).any(axis)
         first = there.int().argmax(1)
         last = there.shape[1] - there.flip(1).int().argmax(1)
         spans.append((first, last))
@@ -107,7 +117,7 @@ def _filled(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw_numbers(
-    glyphs: Glyphs, count: int, part: int, shares: Sequence[float] = SHARES
+    glyphs: Glyphs, count: int, part: int, shares: Sequence[float] = SHARES, marked: float = 0.0
 ) -> InMemory:
     """Return numbers for a part of the data: the glyphs (N, L) of their digits, and labels (N, L).
 
@@ -118,6 +128,8 @@ def draw_numbers(
         count: N.
         part: of the data, which has written digits of its own.
         shares: (L,) of numbers of one digit, of two, ….
+        marked: share of printed numbers with a mark before, among or behind their digits, where
+            there is room for one.
 
     """
     draw = np.random.default_rng(part)
@@ -132,9 +144,16 @@ def draw_numbers(
         if draw.random() < WRITTEN:
             row[:length] = [draw.choice(hands[digit]) for digit in digits]
         else:
-            row[:length] = 10 * draw.integers(len(FONTS)) + digits
+            font = draw.integers(len(FONTS))
+            row[:length] = 10 * font + digits
+            if marked and length < len(row) and draw.random() < marked:
+                place, mark = draw.integers(length + 1), draw.integers(len(MARKS))
+                row[place + 1 : length + 1] = row[place:length].copy()
+                row[place] = glyphs.none - len(MARKS) * (len(FONTS) - font) + mark
     inputs = torch.from_numpy(chosen)
-    return InMemory(inputs, glyphs.labels[inputs])
+    labels = glyphs.labels[inputs]
+    digits_first = (labels == NULL).int().argsort(dim=1, stable=True)
+    return InMemory(inputs, labels.gather(1, digits_first))
 
 
 def padded(digits: list[int], length: int) -> list[int]:

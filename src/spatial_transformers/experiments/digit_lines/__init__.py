@@ -14,7 +14,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatial_transformers import (
@@ -40,7 +42,8 @@ from ..recipe import Recipe, fact
 from .task import Transcription
 
 SIZE = 48, 144  # pixels of a picture
-VIEW = 32, 96  # and of what the reader sees
+VIEW = 24, 72  # and of what the reader sees
+SPANS = 0.45, 0.85  # of a picture that the line spans along each axis, least and most
 SHARES = (0.16, 0.26, 0.2, 0.14, 0.1, 0.06, 0.05, 0.03)  # of lines of one to eight digits
 LONGEST = len(SHARES)
 MARKED = 0.4  # share of printed lines with a mark that is no digit
@@ -86,7 +89,7 @@ def bent(draws: Draws, lengths: Tensor) -> Tensor:
         draws.uniform("keystone", -0.2, 0.2),
         draws.uniform("slant", -0.4, 0.4) / length,
     )
-    share = draws.uniform("share", 0.75, 1.0, 2)
+    share = draws.uniform("share", *SPANS, 2)
     middle = draws.uniform("place", -1, 1, 2) * (1 - share)
     ends = 1 + slant.abs()  # where the slanted line ends, of its half width
     highest = 1 / (1 - keystone.abs() * ends)
@@ -118,7 +121,10 @@ def _data(recipe: LinesRecipe, folder: Path | None) -> Data:
 
 
 def real(folder: Path, split: str) -> InMemory:
-    """Return the photographs of one part of `digit_words`, whole and squeezed, and what they say.
+    """Return the photographs of one part of `digit_words` as loose crops, and what they say.
+
+    A photograph spans so much of its crop as made lines do, anywhere in it. Around it the pixels of
+    its edge go on.
 
     Raises:
         InputError: for what is missing or damaged.
@@ -126,8 +132,15 @@ def real(folder: Path, split: str) -> InMemory:
     """
     found = [one for one in photographs(folder, LONGEST) if one.split == split]
     inputs = torch.empty(len(found), 3, *SIZE, dtype=torch.uint8)
+    draw = np.random.default_rng(0)
     for image, one in zip(inputs, found, strict=True):
-        image.copy_(read_pixels(one.path, SIZE))
+        pixels, around = read_pixels(one.path), []
+        for length in pixels.shape[:0:-1]:
+            more = round(length * (1 / draw.uniform(*SPANS) - 1))
+            before = draw.integers(more + 1)
+            around += [before, more - before]
+        loose = F.pad(pixels[None].float(), around, "replicate")
+        image.copy_(resized(loose, SIZE)[0].round().clamp(0, 255))
     targets = torch.tensor([padded(one.digits, LONGEST) for one in found])
     return InMemory(inputs, targets.view(-1, LONGEST))
 
@@ -161,8 +174,8 @@ def _reader(width: int, alone: bool) -> nn.Sequential:
         (1, {"kernel_size": 3, "padding": 1}, 2),
         (2, {"kernel_size": 3, "padding": 1}, 2),
         (4, {"kernel_size": 3, "padding": 1}, (2, 1)),
-        (4, {"kernel_size": 3, "padding": 1}, (2, 1)),
-        (4, {"kernel_size": (2, 3), "padding": (0, 1)}, 1),
+        (4, {"kernel_size": 3, "padding": 1}, (3, 1)),
+        (4, {"kernel_size": (1, 3), "padding": (0, 1)}, 1),
         (4, {"kernel_size": (1, 5), "padding": (0, 2)}, 1),
         (4, {"kernel_size": (1, 5), "padding": (0, 4), "dilation": (1, 2)}, 1),
     )
@@ -209,7 +222,7 @@ EXPERIMENT = Experiment(
         epochs=5,
         batch_size=128,
         lr=3e-3,
-        localisation_lr=1.0,
+        localisation_lr=10.0,
         weight_decay=0.02,
         precision="bf16-mixed",
     ),

@@ -7,6 +7,7 @@ Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -36,6 +37,21 @@ def require_same_device(image: Tensor, other: Tensor, name: str) -> None:
         raise InputError(
             f"an image on {image.device} was given with {name} on {other.device}; move one by .to()"
         )
+
+
+def as_tensor(given: object, asked: object, what: str) -> Tensor:
+    """Return a tensor, or nested lists of numbers as one in the default dtype; refuse all else."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        try:
+            return torch.tensor(given, dtype=torch.get_default_dtype())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{asked} as {what} was given lists that are no table of numbers; give as many "
+                "numbers in each row"
+            ) from error
+    require_tensor(given, asked, what)
+    assert isinstance(given, Tensor)
+    return given
 
 
 def require_tensor(given: object, asked: object, what: str = "") -> None:

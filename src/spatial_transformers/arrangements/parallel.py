@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._errors import InputError
 from .._types import Image
 from ..transformer import SpatialTransformer, require_transformer
@@ -12,7 +13,7 @@ from ..transformer import SpatialTransformer, require_transformer
 Join = Literal["channels", "stack"] | None
 
 
-class Parallel(nn.Module):
+class Parallel(Configured):
     """Transformers side by side, on the same image: an attention to several things.
 
     Each has a localisation network of its own. From one start they would get nearly the same
@@ -81,6 +82,8 @@ class Parallel(nn.Module):
     def extra_repr(self) -> str:
         """Show how outputs are joined."""
         return f"join={self.join!r}"
+
+    __repr__ = nn.Module.__repr__  # of the transformers, as of a printed model
 
     def _joined(self, values: list[Tensor], ndim: int) -> Tensor | list[Tensor]:
         stacks = [v if v.ndim > ndim else v[:, None] for v in values]  # (N, K, C, *size)

@@ -5,10 +5,12 @@ again and again would blur, and lose what was outside an earlier one.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._errors import InputError
 from .._types import Image, Theta, Warped
 from ..grid import AffineExponential, Compose, Transformation
@@ -17,7 +19,7 @@ from ..transformer import SpatialTransformer
 from .parallel import require_transformers
 
 
-class Series(nn.Module):
+class Series(Configured):
     """Transformers in series, whose maps are composed: V = U(T_1 ∘ T_2 ∘ … (G)).
 
     The first sees the image, the second what the first made of it, and so on. Where all have one
@@ -71,6 +73,8 @@ class Series(nn.Module):
                 if stn.reach is not None and family is not stn.transformation
             }
         )
+
+    extra_repr, __repr__ = nn.Module.extra_repr, nn.Module.__repr__  # as of a printed model
 
     @property
     def transformation(self) -> Transformation:
@@ -170,6 +174,9 @@ class Recurrent(Series):
     def extra_repr(self) -> str:
         """Show the number of steps."""
         return f"steps={self.steps}"
+
+    def _argument(self, name: str) -> Any:
+        return self.transformers[0] if name == "transformer" else super()._argument(name)
 
 
 def _families(parts: list[Transformation]) -> list[Transformation]:

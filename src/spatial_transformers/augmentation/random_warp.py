@@ -1,12 +1,12 @@
 """Data augmentation by the library's own transformations: a θ per sample, and one resampling."""
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .._config import Configured
 from .._context import at_least_float32
 from .._draws import as_normal, unit
 from .._errors import InputError, shown
@@ -31,7 +31,7 @@ from .placement import Placement, Range, Ranges, is_number, is_share
 _PLAIN = Sampler()
 
 
-class RandomWarp(nn.Module):
+class RandomWarp(Configured):
     """Turns, scales, moves, mirrors, tilts and bends images at random: each by a θ of its own.
 
     It takes an image (C, H, W), a batch (N, C, H, W), volumes with `ndim=3`, or a tuple or dict of
@@ -181,12 +181,6 @@ class RandomWarp(nn.Module):
 
         found = replaced(sample, warped)
         return (found, theta) if return_theta else found
-
-    def __repr__(self) -> str:
-        options = signature(RandomWarp).parameters.values()
-        given = {option.name: getattr(self, option.name) for option in options}
-        changed = [o.name for o in options if given[o.name] != o.default]
-        return f"RandomWarp({', '.join(f'{name}={given[name]!r}' for name in changed)})"
 
     @property
     def _images(self) -> Sampler:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._context import Context, context, is_traced, without_autocast
 from .._types import Grid, Image, Size, Theta, Thetas, Warped, Warps
 from ..grid import Transformation
@@ -20,7 +21,7 @@ from .slopes import with_slopes
 from .target import Target, given, mapped
 
 
-class Sampler(nn.Module):
+class Sampler(Configured):
     """The sampler as an object: its options are checked once, when it is made.
 
     `sampler(image, grid)` is `sample`, and `sampler.warp(image, theta, transformation)` is `warp`;
@@ -94,15 +95,12 @@ class Sampler(nn.Module):
         target = mapped(image, theta, transformation, size, options.align_corners)
         return _run(options, image, target, fill_value)
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        options = self.options
-        fill = "" if self.fill_value is None else f", fill_value={self.fill_value}"
-        return (
-            f"mode={options.kernel.name!r}, padding_mode={options.padding_mode!r}{fill}, "
-            f"align_corners={options.align_corners}, antialias={options.antialias}, "
-            f"gradient={options.gradient!r}, backend={options.backend!r}"
-        )
+    def _argument(self, name: str) -> Any:
+        if name not in ("mode", "fill_value"):
+            return getattr(self.options, name)
+        value = super()._argument(name)
+        plain = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+        return value.flatten() if plain else value
 
 
 def sample(

@@ -107,7 +107,3 @@ class Affine(Homogeneous):
 
     def _read(self, matrix: Matrix) -> Tensor:
         return matrix.flatten(1) if self._is_matrix else to_parts(matrix)
-
-    def extra_repr(self) -> str:
-        """Show dimensions, parameters and bounds."""
-        return super().extra_repr() + ("" if self._is_matrix else ", parameters='geometric'")

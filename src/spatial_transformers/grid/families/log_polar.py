@@ -70,7 +70,3 @@ class LogPolar(Radial):
 
     def _share(self, radius: Tensor, away: Tensor) -> Tensor:
         return ((radius / self.inner).log() / self._log_ratio).where(away, -math.inf)
-
-    def extra_repr(self) -> str:
-        """Show the inner radius, and what differs from the defaults."""
-        return super().extra_repr() + f", inner={self.inner:g}"

@@ -18,7 +18,7 @@ from ..._types import Points, Theta
 from ..bounds import Bounds
 from ..deformation import Deformation
 from ..describe import displacement_parts
-from ..numerics.control_points import check_points, regular_points
+from ..numerics.control_points import as_counts, check_points, regular_points
 from ..numerics.triangulation import Triangulation, find_triangles
 from ..regular import Frame
 
@@ -77,9 +77,9 @@ class PiecewiseAffine(Deformation):
 
     def __init__(
         self,
-        points: int | Sequence[int] | Float[Tensor, "V 2"] = 4,
+        points: int | Sequence[int] | Sequence[Sequence[float]] | Float[Tensor, "V 2"] = 4,
         *,
-        triangles: Int[Tensor, "T 3"] | None = None,
+        triangles: Int[Tensor, "T 3"] | Sequence[Sequence[int]] | None = None,
         parameters: Literal["displacements", "positions"] = "displacements",
         outside: Literal["nearest", "nan"] = "nearest",
         bounds: Bounds | None = None,
@@ -157,11 +157,17 @@ class PiecewiseAffine(Deformation):
             return displacement
         return displacement.where(inside[..., None], torch.nan)
 
-    def extra_repr(self) -> str:
-        """Show the mesh and what differs from the defaults."""
-        text = f"{len(self.points)} points, {len(self.mesh.triangles)} triangles"
-        text += ", parameters='positions'" if self.parameters_are == "positions" else ""
-        return text + (", outside='nan'" if self.outside == "nan" else "")
+    def _argument(self, name: str) -> Any:
+        if name not in ("points", "triangles"):
+            return super()._argument(name)
+        points, triangles = self.mesh.original_points, self.mesh.constants.original("triangles")
+        counts = as_counts(points)
+        if name == "points":
+            return counts
+        if isinstance(counts, Tensor):
+            return triangles
+        halves = find_triangles(points, counts, "PiecewiseAffine")
+        return None if torch.equal(halves, triangles) else triangles
 
     @property
     def points(self) -> Float[Tensor, "V 2"]:

@@ -21,7 +21,13 @@ from ..describe import displacement_parts
 from ..linear import Linear
 from ..numerics.blocks import times_basis
 from ..numerics.constants import Constants
-from ..numerics.control_points import as_points, check_points, mesh_counts, regular_points
+from ..numerics.control_points import (
+    as_counts,
+    as_points,
+    check_points,
+    mesh_counts,
+    regular_points,
+)
 from ..regular import Frame, over_extents
 
 
@@ -130,11 +136,8 @@ class ThinPlateSpline(Linear):
         """Return how far points lie from their sources; see `displacement_parts`."""
         return displacement_parts(self._moves(self.values(theta)))
 
-    def extra_repr(self) -> str:
-        """Show dimensions, points and the options."""
-        text = f"{super().extra_repr()}, points={len(self.points)}"
-        text += ", parameters='positions'" if self._are_positions else ""
-        return text + (f", regularisation={self.regularisation:g}" if self.regularisation else "")
+    def _argument(self, name: str) -> Any:
+        return as_counts(self._points_as_set) if name == "points" else super()._argument(name)
 
     @property
     def _are_positions(self) -> bool:

@@ -117,14 +117,6 @@ class VelocityField(Flow, Lattice):
         """Return how fast nodes move, as a share of the source's extent per unit of time."""
         return displacement_parts(self._vectors(self.values(theta)).movedim(1, -1), "velocity")
 
-    def extra_repr(self) -> str:
-        """Show the lattice and how its flow is computed."""
-        border = "" if self.zero_boundary else ", zero_boundary=False"
-        return (
-            f"{super().extra_repr()}, degree={self.degree}{border}, steps={self.steps}, "
-            f"resolution={self.resolution}"
-        )
-
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         flow = self._flow(self._velocities(values))
         return evaluate(flow, self._flow_axes, coordinates).movedim(1, -1)

@@ -35,8 +35,9 @@ LAYERS = (
     ("_reading",),
     ("_draws", "_files", "_machine"),
     ("_context",),
-    ("_config", "_types"),
-    ("_errors", "_hints"),
+    ("_config",),
+    ("_hints", "_types"),
+    ("_errors",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 LONGEST_FILE = 400

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from inspect import Parameter, isabstract, signature
 from numbers import Integral, Real
 from types import BuiltinFunctionType, FunctionType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ._errors import InputError, shown
 from ._hints import fits, in_words
+from ._types import Called
 
 VERSION = 1  # of configs: raised where a key changes its meaning
 _NUMBERS = 1000  # the most numbers of a tensor that a repr shows
@@ -35,6 +36,9 @@ _Made = TypeVar("_Made", bound="Configured")
 
 class Configured(nn.Module):
     """A module that says what it was made with, as a repr and as a config."""
+
+    if TYPE_CHECKING:
+        __call__: Called  # pyright: ignore[reportIncompatibleMethodOverride]
 
     def to_config(self) -> dict[str, Any]:
         """Return what makes this module again, as JSON can hold it.

@@ -1,6 +1,7 @@
-"""Whether a value read from a file is what an annotation says.
+"""What annotations say at run time: the names that an option may have, and what a file may hold.
 
-Annotations are checked at run time under pytest only, but what comes from a file may be anything.
+Annotations are checked under pytest only. But a name of a user is checked wherever it is given, by
+the names that its `Literal` has, and what comes from a file may be anything.
 """
 
 import re
@@ -11,6 +12,8 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from torch import Tensor
+
+from ._errors import InputError
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -36,6 +39,32 @@ def fits(value: Any, hint: Any) -> bool:
     if kind is Mapping:
         return isinstance(value, Mapping) and all(fits(v, inner[1]) for v in value.values())
     return _is_instance(value, getattr(hint, "array_type", hint))  # of jaxtyping's annotations
+
+
+def names_of(hint: Any) -> tuple[Any, ...]:
+    """Return the values of a `Literal`, and None where the annotation allows it.
+
+    Example:
+        >>> names_of(Literal["group", "batch"] | None)
+        ('group', 'batch', None)
+
+    """
+    if get_origin(hint) in (Union, UnionType):
+        return tuple(name for one in get_args(hint) for name in names_of(one))
+    return (None,) if hint is NoneType else get_args(hint)
+
+
+def require_name(given: Any, hint: Any, asked: str) -> None:
+    """Refuse what is none of a `Literal`'s values.
+
+    Raises:
+        InputError: for another value, listing the known ones.
+
+    """
+    names = names_of(hint)
+    if not any(type(given) is type(name) and given == name for name in names):
+        *first, last = map(repr, names)
+        raise InputError(f"{asked}; give {', '.join(first)} or {last}")
 
 
 def in_words(hint: Any) -> str:

@@ -50,11 +50,6 @@ class AppendTheta(Configured):
         self.maps, self._recorded = maps, Recorded(transformation)
         self.layer = nn.Linear(len(identity), width)
 
-    def _argument(self, name: str) -> Any:
-        if name == "transformation":
-            return self._recorded
-        return self.layer.out_features if name == "width" else super()._argument(name)
-
     def forward(
         self, features: Float[Tensor, "N F"], theta: Theta | Thetas
     ) -> Float[Tensor, "N features"]:
@@ -74,3 +69,8 @@ class AppendTheta(Configured):
             )
         told = torch.relu(self.layer((flat - self.identity).to(self.layer.weight.dtype)))
         return torch.cat((features, told.to(features.dtype)), 1)
+
+    def _argument(self, name: str) -> Any:
+        if name == "transformation":
+            return self._recorded
+        return self.layer.out_features if name == "width" else super()._argument(name)

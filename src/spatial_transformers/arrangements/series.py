@@ -5,7 +5,7 @@ again and again would blur, and lose what was outside an earlier one.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -81,9 +81,13 @@ class Series(Configured):
         """What the last θ means, that of V."""
         return self.families[-1]
 
+    @overload
+    def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped: ...
+    @overload
     def forward(
-        self, image: Image, *, return_theta: bool = False
-    ) -> Warped | tuple[Warped, list[Theta]]:
+        self, image: Image, *, return_theta: Literal[True]
+    ) -> tuple[Warped, list[Theta]]: ...
+    def forward(self, image, *, return_theta=False):
         """Return V, and with `return_theta` also θ of the composed map behind each transformer.
 
         `families[k]` says what the θ of the k-th means; the last is that of V. What was seen behind

@@ -22,6 +22,7 @@ from ..grid import (
 )
 from ..grid.regular import as_target, half_extents, regular_grid
 from ..sampler import Sampler
+from ..sampler.names import PaddingName
 from ..sampler.padding import Padding, fills
 from .keys import MOST, Key, as_keys
 from .located import ORIGINS, Coordinates, Units, moved
@@ -305,13 +306,13 @@ def _is_neutral(family: Transformation) -> bool:
 def _mask_sampler(images: Sampler) -> Sampler:
     """Return how masks are read with images: the same way, but that pixels are picked."""
 
-    def without_fill(name: str) -> str:
+    def without_fill(name: PaddingName) -> PaddingName:
         return "zeros" if name == "constant" else name
 
     given = images.options.padding_mode
     padding: Padding = given
     if fills(given):
-        padding = "zeros" if isinstance(given, str) else tuple(map(without_fill, given))
+        padding = "zeros" if isinstance(given, str) else (*map(without_fill, given),)
     return Sampler("nearest", padding_mode=padding, align_corners=images.options.align_corners)
 
 

@@ -135,6 +135,10 @@ class Transformation(Configured, ABC):
         """P, the width of θ."""
         return len(self.entries)
 
+    def forward(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
+        """Return T_θ(G), as `grid` does."""
+        return self.grid(theta, size, align_corners=align_corners)
+
     def grid(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
         """Return T_θ(G) for a target of `size`: normalised source coordinates (N, *size, ndim)."""
         size = as_target(size, self.ndim)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .._config import Configured, as_code, decoded, encoded, require_keys
 from .._context import at_least_float32
 from .._errors import InputError, shown
+from .names import Mode
 
 Phi: TypeAlias = float | Sequence[float] | Tensor
 Numbers: TypeAlias = tuple[float, ...] | Tensor
@@ -369,7 +370,7 @@ def _named() -> dict[str, Kernel]:
 KERNELS = _named()
 
 
-def find_kernel(mode: str | Kernel) -> Kernel:
+def find_kernel(mode: Mode | Kernel) -> Kernel:
     """Return the kernel of a mode.
 
     Raises:

@@ -15,6 +15,7 @@ from . import dispatch
 from .backends import BACKENDS
 from .fill import Fill, as_fill, check_fill
 from .kernels import Kernel, Numbers
+from .names import BackendName, Gradient, Mode
 from .options import Options, remembered
 from .padding import Padding
 from .slopes import with_slopes
@@ -50,14 +51,14 @@ class Sampler(Configured):
 
     def __init__(
         self,
-        mode: str | Kernel = "bilinear",
+        mode: Mode | Kernel = "bilinear",
         *,
         padding_mode: Padding = "zeros",
         fill_value: Fill | None = None,
         align_corners: bool = False,
         antialias: bool | float = False,
-        gradient: str = "exact",
-        backend: str | None = None,
+        gradient: Gradient = "exact",
+        backend: BackendName | None = None,
     ):
         super().__init__()
         self.options = Options(mode, padding_mode, align_corners, antialias, gradient, backend)
@@ -107,13 +108,13 @@ def sample(
     image: Image,
     grid: Grid,
     *,
-    mode: str | Kernel = "bilinear",
+    mode: Mode | Kernel = "bilinear",
     padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
-    gradient: str = "exact",
-    backend: str | None = None,
+    gradient: Gradient = "exact",
+    backend: BackendName | None = None,
 ) -> Warped | Warps:
     """Sample an image at given coordinates: (U, T_θ(G)) → V (eqs. 3 to 7).
 
@@ -184,13 +185,13 @@ def warp(
     transformation: Transformation,
     *,
     size: Size | None = None,
-    mode: str | Kernel = "bilinear",
+    mode: Mode | Kernel = "bilinear",
     padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
-    gradient: str = "exact",
-    backend: str | None = None,
+    gradient: Gradient = "exact",
+    backend: BackendName | None = None,
 ) -> Warped | Warps:
     """Warp an image by θ: grid and sampler in one, V_i = U(T_θ(G_i)).
 
@@ -286,7 +287,7 @@ def explain(
     return dispatch.report(spec, asked.backend, BACKENDS)
 
 
-def _options(mode: str | Kernel, *others: Any) -> Options:
+def _options(mode: Mode | Kernel, *others: Any) -> Options:
     """Return the options of a call, made once for all calls that are alike."""
     if isinstance(mode, str) and context() == "eager":
         try:

@@ -173,7 +173,7 @@ def test_repr_tells_all_options():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"degree": 2}, r"degree=2\): give 3 or 1"),
+        ({"degree": 2}, r"degree=2\) was asked for; give 1 or 3"),
         ({"steps": -1}, r"steps=-1\)"),
         ({"steps": 2.0}, r"steps=2.0\)"),
         ({"resolution": 2}, r"resolution=2\): give 3"),

@@ -3,13 +3,15 @@
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..._errors import InputError, shown
+
+Moves: TypeAlias = Literal["displacements", "positions"]  # of points, as θ says them
 
 _CLOSE = 1e-6  # share of the points' extent within which they coincide, or lie on one line
 _NAMED = 8  # most points, or pairs of them, that an error lists

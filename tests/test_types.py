@@ -1,5 +1,6 @@
 """What a type checker knows of the package, and that names at run time are those of its types."""
 
+import inspect
 import json
 import os
 import re
@@ -12,7 +13,14 @@ import pytest
 import torch
 
 import spatial_transformers
-from spatial_transformers import FAMILIES, KERNELS, Affine, SpatialTransformer, make_transformation
+from spatial_transformers import (
+    FAMILIES,
+    KERNELS,
+    Affine,
+    Diagnosis,
+    SpatialTransformer,
+    make_transformation,
+)
 from spatial_transformers.augmentation.located import ORIGINS, Coordinates
 from spatial_transformers.grid.names import Name
 from spatial_transformers.sampler.backends import BACKENDS
@@ -92,3 +100,14 @@ def test_the_version_is_that_of_the_distribution():
     code = "import sys, spatial_transformers as s; print(s.__version__, 'torch' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == [spatial_transformers.__version__, "False"]
+
+
+@pytest.mark.parametrize("name", sorted(spatial_transformers.__all__))
+def test_the_help_says_what_each_argument_is(name):
+    found = getattr(spatial_transformers, name)
+    if not callable(found) or found in (spatial_transformers.InputError, Diagnosis):
+        return
+    said = inspect.getdoc(found)
+    silent = [p for p in inspect.signature(found).parameters if f"\n    {p}: " not in said]
+    silent = [p for p in silent if f"\n    *{p}: " not in said and f"\n    **{p}: " not in said]
+    assert silent == []

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 
 from ._errors import InputError, shown
 from ._hints import fits, in_words
-from ._types import Called
+
+if TYPE_CHECKING:
+    from ._types import Called
 
 VERSION = 1  # of configs: raised where a key changes its meaning
 _NUMBERS = 1000  # the most numbers of a tensor that a repr shows
@@ -48,6 +50,14 @@ class Configured(nn.Module):
 
         Raises:
             InputError: for an option that is code or a module of someone else.
+
+        Example:
+            >>> from spatial_transformers import Rigid, Transformation
+            >>> config = Rigid(bounds=(-1, 1)).to_config()
+            >>> config
+            {'version': 1, 'class': 'Rigid', 'ndim': 2, 'bounds': [-1, 1]}
+            >>> Transformation.from_config(config)
+            Rigid(ndim=2, bounds=(-1, 1))
 
         """
         return {"version": VERSION, **self._config()}

@@ -5,7 +5,7 @@ Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 import torch
 from jaxtyping import Float, Shaped
@@ -23,18 +23,17 @@ Points: TypeAlias = Float[Tensor, "#N K ndim"]  # x first, in [-1, 1]
 Size: TypeAlias = int | Sequence[int]  # (H, W) or (D, H, W); one number for all axes
 
 
-_Forward = TypeVar("_Forward", covariant=True)
+if TYPE_CHECKING:
+    _Forward = TypeVar("_Forward", covariant=True)
 
+    class _HasForward(Protocol[_Forward]):
+        @property
+        def forward(self) -> _Forward: ...
 
-class _HasForward(Protocol[_Forward]):
-    @property
-    def forward(self) -> _Forward: ...
+    class Called(Protocol):
+        """The `__call__` of a module, which is what its `forward` is."""
 
-
-class Called(Protocol):
-    """To a type checker, the `__call__` of a module: it is what its `forward` is."""
-
-    def __get__(self, module: _HasForward[_Forward], owner: object = None) -> _Forward: ...
+        def __get__(self, module: _HasForward[_Forward], owner: object = None) -> _Forward: ...
 
 
 def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:

@@ -88,6 +88,9 @@ FAMILIES: dict[str, Callable[[], Transformation]] = {
 def make_transformation(name: Name | str) -> Transformation:
     """Return a transformation by name, or several joined by `+`, the outer first.
 
+    Args:
+        name: one of `FAMILIES`, which is made in 2-D and with its defaults, or several.
+
     Raises:
         InputError: for an unknown name, listing what is known.
 

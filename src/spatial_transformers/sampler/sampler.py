@@ -26,8 +26,18 @@ class Sampler(Configured):
     """The sampler as an object: its options are checked once, when it is made.
 
     `sampler(image, grid)` is `sample`, and `sampler.warp(image, theta, transformation)` is `warp`;
-    these functions describe the options. A fill, or a kernel's Φ, that is an `nn.Parameter` is
+    the first says more about the options. A fill, or a kernel's Φ, that is an `nn.Parameter` is
     learned.
+
+    Args:
+        mode: the kernel: `nearest`, `bilinear`, `bicubic` and others by name, or a `Kernel`.
+        padding_mode: what lies outside: `zeros`, `constant`, `border`, `reflection`, `wrap` or
+            `renormalise`; or one for each of the image's axes.
+        fill_value: what lies outside with `constant`: a number, or one per channel.
+        align_corners: whether ±1 are the centres of the border pixels instead of their edges.
+        antialias: whether the kernel widens where the map shrinks, or how far it does at most.
+        gradient: to the coordinates: `exact`, `straight-through`, `linearized` or `multi-scale`.
+        backend: a backend's name, instead of the fastest that can run.
 
     Raises:
         InputError: for a wrong option, and a fill without `padding_mode="constant"`.

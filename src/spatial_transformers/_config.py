@@ -256,11 +256,12 @@ def encoded(value: Any, what: str) -> Any:
     if isinstance(value, Tensor):
         if value.is_meta:
             raise InputError(f"a config was asked for, but {what} is on the meta device; move it")
+        table = numbers(value)
         shape = {} if value.numel() else {"shape": list(value.shape)}  # which lists do not tell
         return {
             "class": "Parameter" if isinstance(value, nn.Parameter) else "Tensor",
             "dtype": str(value.dtype).removeprefix("torch."),
-            "numbers": encoded(numbers(value), what),
+            "numbers": table if bool(value.isfinite().all()) else encoded(table, what),
             **shape,
         }
     if isinstance(value, Mapping):
@@ -310,9 +311,10 @@ def _tensor(given: Mapping[str, Any]) -> Tensor:
 
 
 def numbers(tensor: Tensor) -> Any:
-    """Return the numbers of a tensor as lists, those of single precision in as few digits."""
+    """Return the numbers of a tensor as lists; a few of single precision in as few digits."""
     found = tensor.detach().cpu()
-    if not found.is_floating_point() or found.dtype == torch.float64:
+    many = found.numel() > _NUMBERS
+    if many or not found.is_floating_point() or found.dtype == torch.float64:
         return found.tolist()
     single = found.float().numpy()
     return np.array([float(str(x)) for x in single.flat]).reshape(single.shape).tolist()

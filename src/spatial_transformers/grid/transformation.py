@@ -60,6 +60,7 @@ class Transformation(Configured, ABC):
             raise InputError(f"{type(self).__name__}(ndim={ndim!r}): ndim is {known}")
         self.ndim = ndim
         self._squash: Squash | None = None
+        self._bounds: Bounds | None = None  # as they were given
 
     @property
     @abstractmethod
@@ -210,7 +211,11 @@ class Transformation(Configured, ABC):
 
         It has this one's tensors, not copies; without bounds it is this one.
         """
-        return self if self._squash is None else self._replaced(_squash=None)
+        if self._squash is None:
+            return self
+        view = self._replaced(_squash=None)
+        view._bounds = None  # which families of points set anew, about those of a state
+        return view
 
     def check(self, theta: Tensor) -> Tensor:
         """Return θ in float32 or better.

@@ -35,7 +35,8 @@ LAYERS = (
     ("_reading",),
     ("_draws", "_files", "_machine"),
     ("_context",),
-    ("_types",),
+    ("_config",),
+    ("_hints", "_types"),
     ("_errors",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
@@ -112,9 +113,9 @@ def describe_api() -> str:
 
 
 def _is_told(base, member) -> bool:
-    """Whether a class's members stand below its own name, or are not ours."""
-    public = vars(_public).get(base.__name__) is base and base is not member
-    return public or not base.__module__.startswith(NAME)
+    """Whether a class's members stand below another public name, or are not ours."""
+    above = [c for c in member.__mro__[1:] if vars(_public).get(c.__name__) is c]
+    return any(issubclass(c, base) for c in above) or not base.__module__.startswith(NAME)
 
 
 def signature(member) -> str:

@@ -19,8 +19,10 @@ from spatial_transformers import (
     InputError,
     LocalisationCNN,
     LocalisationFCN,
+    PiecewiseAffine,
     Sampler,
     SpatialTransformer,
+    ThinPlateSpline,
     warp,
 )
 
@@ -216,6 +218,17 @@ def test_state_is_that_of_the_localisation_alone():
     other.size = None
     image = _image()
     assert_identical(other(image), stn(image))
+
+
+@pytest.mark.parametrize("family", [ThinPlateSpline, PiecewiseAffine])
+def test_bounds_hold_once_after_a_state_is_loaded(family):
+    """Families of points set their bounds anew, about the points of the state."""
+    bounded, image = family(3, bounds=(-0.1, 0.1)), _image()
+    localisation = LocalisationFCN(bounded, in_channels=2, perturbation=0.1, input_size=8)
+    stn = SpatialTransformer(localisation, bounded).eval()
+    before = stn(image)
+    stn.load_state_dict(stn.state_dict())
+    assert_identical(stn(image), before)
 
 
 @dimensions

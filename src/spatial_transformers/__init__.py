@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._public import *
+
+    __version__: str
 else:
 
     def __getattr__(name):
         """Return a public name, and from then on have all of them."""
         if name == "__all__":
             return __dir__()
+        if name == "__version__":
+            from importlib.metadata import version
+
+            return version("spatial-transformers")
         if not name.startswith("_"):
             globals().update(_names())
         if name not in globals():

@@ -5,8 +5,9 @@ Shapes follow jaxtyping: `N` images, `C` channels, `P` entries of θ, `K` points
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
+import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
@@ -20,6 +21,19 @@ Theta: TypeAlias = Float[Tensor, "#N P"]  # θ
 Thetas: TypeAlias = Float[Tensor, "#N K P"]  # θ of every map of an image
 Points: TypeAlias = Float[Tensor, "#N K ndim"]  # x first, in [-1, 1]
 Size: TypeAlias = int | Sequence[int]  # (H, W) or (D, H, W); one number for all axes
+
+
+if TYPE_CHECKING:
+    _Forward = TypeVar("_Forward", covariant=True)
+
+    class _HasForward(Protocol[_Forward]):
+        @property
+        def forward(self) -> _Forward: ...
+
+    class Called(Protocol):
+        """The `__call__` of a module, which is what its `forward` is."""
+
+        def __get__(self, module: _HasForward[_Forward], owner: object = None) -> _Forward: ...
 
 
 def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:
@@ -36,6 +50,21 @@ def require_same_device(image: Tensor, other: Tensor, name: str) -> None:
         raise InputError(
             f"an image on {image.device} was given with {name} on {other.device}; move one by .to()"
         )
+
+
+def as_tensor(given: object, asked: object, what: str) -> Tensor:
+    """Return a tensor, or nested lists of numbers as one in the default dtype; refuse all else."""
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        try:
+            return torch.tensor(given, dtype=torch.get_default_dtype())
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{asked} as {what} was given lists that are no table of numbers; give as many "
+                "numbers in each row"
+            ) from error
+    require_tensor(given, asked, what)
+    assert isinstance(given, Tensor)
+    return given
 
 
 def require_tensor(given: object, asked: object, what: str = "") -> None:

@@ -19,8 +19,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from ._errors import InputError
+from ._errors import InputError, shown
 from ._files import whole_files
+from ._hints import require_name
 from ._types import Image
 from .sampler import Sampler
 
@@ -138,8 +139,7 @@ def _write_archive(program: ExportedProgram, file: Path) -> None:
 
 
 def _check_image(image: Tensor, dynamic: Dynamic) -> None:
-    if dynamic not in ("all", "batch", "none"):
-        raise InputError(f"dynamic={dynamic!r} was asked for; give 'all', 'batch' or 'none'")
+    require_name(dynamic, Dynamic, f"dynamic={shown(dynamic)} was asked for")
     if not isinstance(image, Tensor):
         raise InputError(f"as image was given a {type(image).__name__}; give a tensor of torch")
     least = 2 if dynamic == "all" else 1

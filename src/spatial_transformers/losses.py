@@ -38,6 +38,13 @@ def outside_penalty(transformation: Transformation, theta: Theta) -> PerSample:
     point outside is drawn straight back to the edge, by the same gradient however far it is. One
     without an image counts as if it were a half extent away, along every axis.
 
+    Args:
+        transformation: what θ means.
+        theta: θ (N, P).
+
+    Raises:
+        InputError: for a θ that is none of the transformation.
+
     Example:
         >>> import torch
         >>> from spatial_transformers import Translation, outside_penalty
@@ -116,6 +123,20 @@ def bending_penalty(transformation: Transformation, theta: Theta) -> PerSample:
 
     It is 0 for affine maps, and for free-form fields a thin plate's energy per area in the limit:
     Σ_ab |∂²T/∂a∂b|². Its gradient smooths a field where the image says nothing.
+
+    Args:
+        transformation: what θ means.
+        theta: θ (N, P).
+
+    Raises:
+        InputError: for a θ that is none of the transformation.
+
+    Example:
+        >>> import torch
+        >>> from spatial_transformers import Affine, bending_penalty
+        >>> bending_penalty(Affine(), torch.rand(2, 6)) < 1e-6
+        tensor([True, True])
+
     """
     grid = transformation.grid(theta, _POINTS)
     axes, total = range(1, 1 + transformation.ndim), None

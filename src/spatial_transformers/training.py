@@ -14,6 +14,7 @@ from ._types import Image
 from .localisation.resize import resize
 from .protection.measures import each_map, local_scale, outside, spread
 from .protection.watch import CURES, faults, starts_of
+from .sampler.names import Gradient
 from .sampler.target import check_dimensions
 from .transformer import SpatialTransformer, evaluated, require_transformer
 
@@ -86,7 +87,7 @@ def coarse_to_fine(
     progress: float,
     *,
     coarsest: float = 4.0,
-    gradient: str = "multi-scale",
+    gradient: Gradient = "multi-scale",
 ) -> Image:
     """Let a transformer see further at first, and exactly in the end.
 

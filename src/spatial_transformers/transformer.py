@@ -6,7 +6,8 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from ._context import STEPS, context
+from ._config import Configured
+from ._context import STEPS, Fixed, context
 from ._errors import InputError, shown
 from ._types import Image, Size, Theta, Thetas, Warped, Warps, require_tensor
 from .grid import Transformation
@@ -29,7 +30,7 @@ _MOVED = {
 _NAMED = 100  # entries of θ, of which a state holds the names
 
 
-class SpatialTransformer(nn.Module):
+class SpatialTransformer(Configured):
     """A module that brings its input into pose, for any place in any network.
 
     θ = f_loc(U), V = U(T_θ(G)). Trained on the task's loss alone, it learns to crop, turn, scale
@@ -149,6 +150,20 @@ class SpatialTransformer(nn.Module):
     def extra_repr(self) -> str:
         """Show the output's size."""
         return f"size={self.size}"
+
+    __repr__ = nn.Module.__repr__  # of the parts, which is what a printed model is read for
+
+    def _argument(self, name: str) -> Any:
+        if name == "transformation":
+            return self._bounded
+        if name == "sampler":
+            return self.sampler if self.background is None else None
+        if name == "watch":
+            return self._watch is not None
+        limit = getattr(self, name)
+        if name == "reach":
+            return None if limit is None else limit.reach.value
+        return limit.value if isinstance(limit, Fixed) else limit
 
     def get_extra_state(self) -> Tensor:
         """Return what θ means, as bytes of a text: the names of its entries, and their bounds."""

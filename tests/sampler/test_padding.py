@@ -340,6 +340,7 @@ def test_axes_that_are_alike_are_one_padding():
     assert "cpu: it pads all axes alike" in explain(image, grid, padding_mode=("border", "wrap"))
 
 
+@pytest.mark.traced  # a name that is none
 @pytest.mark.parametrize(
     ("padding_mode", "fault"),
     [

@@ -1,15 +1,18 @@
 """θ fed forward: the pose that a transformer removed, told to the rest of the network."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._config import Configured, Recorded
 from .._errors import InputError
 from .._types import Theta, Thetas, require_tensor
 from ..grid import Transformation
 
 
-class AppendTheta(nn.Module):
+class AppendTheta(Configured):
     """Append what θ says to a network's features.
 
     A transformer takes the pose out of an image. Where the task needs it (a size, a place, a 6 that
@@ -44,6 +47,7 @@ class AppendTheta(nn.Module):
             raise InputError(f"width={width!r} and maps={maps!r} were given; give 1 or more")
         identity = transformation.identity().repeat(maps)
         self.register_buffer("identity", identity, persistent=False)
+        self.maps, self._recorded = maps, Recorded(transformation)
         self.layer = nn.Linear(len(identity), width)
 
     def forward(
@@ -65,3 +69,8 @@ class AppendTheta(nn.Module):
             )
         told = torch.relu(self.layer((flat - self.identity).to(self.layer.weight.dtype)))
         return torch.cat((features, told.to(features.dtype)), 1)
+
+    def _argument(self, name: str) -> Any:
+        if name == "transformation":
+            return self._recorded
+        return self.layer.out_features if name == "width" else super()._argument(name)

@@ -1,18 +1,21 @@
 """Several transformers that look at one input, each at its own part of it."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
-from .._errors import InputError
+from .._config import Configured
+from .._errors import InputError, shown
+from .._hints import require_name
 from .._types import Image
 from ..transformer import SpatialTransformer, require_transformer
 
-Join = Literal["channels", "stack"] | None
+Join: TypeAlias = Literal["channels", "stack"] | None
+_Outputs = TypeVar("_Outputs", Tensor, list[Tensor])  # as `join` says
 
 
-class Parallel(nn.Module):
+class Parallel(Configured, Generic[_Outputs]):
     """Transformers side by side, on the same image: an attention to several things.
 
     Each has a localisation network of its own. From one start they would get nearly the same
@@ -51,11 +54,25 @@ class Parallel(nn.Module):
 
     """
 
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: "Parallel[Tensor]",
+            *transformers: SpatialTransformer,
+            join: Literal["channels", "stack"] = "channels",
+        ): ...
+        @overload
+        def __init__(
+            self: "Parallel[list[Tensor]]", *transformers: SpatialTransformer, join: None
+        ): ...
+        @overload
+        def __init__(self: "Parallel[Any]", *transformers: SpatialTransformer, join: Join): ...
+
     def __init__(self, *transformers: SpatialTransformer, join: Join = "channels"):
         super().__init__()
         require_transformers(transformers, "Parallel")
-        if join not in ("channels", "stack", None):
-            raise InputError(f"join={join!r} was asked for; give 'channels', 'stack' or None")
+        require_name(join, Join, f"join={shown(join)} was asked for")
         sizes = {stn.size for stn in transformers}
         if join is not None and len(sizes) > 1:
             raise InputError(
@@ -65,9 +82,13 @@ class Parallel(nn.Module):
         self.transformers = nn.ModuleList(transformers)
         self.join = join
 
+    @overload
+    def forward(self, image: Image, *, return_theta: Literal[False] = False) -> _Outputs: ...
+    @overload
     def forward(
-        self, image: Image, *, return_theta: bool = False
-    ) -> Tensor | list[Tensor] | tuple[Tensor | list[Tensor], list[Tensor]]:
+        self, image: Image, *, return_theta: Literal[True]
+    ) -> tuple[_Outputs, list[Tensor]]: ...
+    def forward(self, image, *, return_theta=False):
         """Return the outputs, and with `return_theta` also a list of every transformer's θ."""
         transformers: list[SpatialTransformer] = list(self.transformers)  # pyright: ignore
         for stn in transformers:
@@ -81,6 +102,8 @@ class Parallel(nn.Module):
     def extra_repr(self) -> str:
         """Show how outputs are joined."""
         return f"join={self.join!r}"
+
+    __repr__ = nn.Module.__repr__  # of the transformers, as of a printed model
 
     def _joined(self, values: list[Tensor], ndim: int) -> Tensor | list[Tensor]:
         stacks = [v if v.ndim > ndim else v[:, None] for v in values]  # (N, K, C, *size)

@@ -5,10 +5,12 @@ again and again would blur, and lose what was outside an earlier one.
 """
 
 from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._errors import InputError
 from .._types import Image, Theta, Warped
 from ..grid import AffineExponential, Compose, Transformation
@@ -17,7 +19,7 @@ from ..transformer import SpatialTransformer
 from .parallel import require_transformers
 
 
-class Series(nn.Module):
+class Series(Configured):
     """Transformers in series, whose maps are composed: V = U(T_1 ∘ T_2 ∘ … (G)).
 
     The first sees the image, the second what the first made of it, and so on. Where all have one
@@ -72,14 +74,20 @@ class Series(nn.Module):
             }
         )
 
+    extra_repr, __repr__ = nn.Module.extra_repr, nn.Module.__repr__  # as of a printed model
+
     @property
     def transformation(self) -> Transformation:
         """What the last θ means, that of V."""
         return self.families[-1]
 
+    @overload
+    def forward(self, image: Image, *, return_theta: Literal[False] = False) -> Warped: ...
+    @overload
     def forward(
-        self, image: Image, *, return_theta: bool = False
-    ) -> Warped | tuple[Warped, list[Theta]]:
+        self, image: Image, *, return_theta: Literal[True]
+    ) -> tuple[Warped, list[Theta]]: ...
+    def forward(self, image, *, return_theta=False):
         """Return V, and with `return_theta` also θ of the composed map behind each transformer.
 
         `families[k]` says what the θ of the k-th means; the last is that of V. What was seen behind
@@ -170,6 +178,9 @@ class Recurrent(Series):
     def extra_repr(self) -> str:
         """Show the number of steps."""
         return f"steps={self.steps}"
+
+    def _argument(self, name: str) -> Any:
+        return self.transformers[0] if name == "transformer" else super()._argument(name)
 
 
 def _families(parts: list[Transformation]) -> list[Transformation]:

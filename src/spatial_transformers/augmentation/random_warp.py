@@ -1,12 +1,12 @@
 """Data augmentation by the library's own transformations: a θ per sample, and one resampling."""
 
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from .._config import Configured
 from .._context import at_least_float32
 from .._draws import as_normal, unit
 from .._errors import InputError, shown
@@ -22,6 +22,7 @@ from ..grid import (
 )
 from ..grid.regular import as_target, half_extents, regular_grid
 from ..sampler import Sampler
+from ..sampler.names import PaddingName
 from ..sampler.padding import Padding, fills
 from .keys import MOST, Key, as_keys
 from .located import ORIGINS, Coordinates, Units, moved
@@ -31,7 +32,7 @@ from .placement import Placement, Range, Ranges, is_number, is_share
 _PLAIN = Sampler()
 
 
-class RandomWarp(nn.Module):
+class RandomWarp(Configured):
     """Turns, scales, moves, mirrors, tilts and bends images at random: each by a θ of its own.
 
     It takes an image (C, H, W), a batch (N, C, H, W), volumes with `ndim=3`, or a tuple or dict of
@@ -182,12 +183,6 @@ class RandomWarp(nn.Module):
         found = replaced(sample, warped)
         return (found, theta) if return_theta else found
 
-    def __repr__(self) -> str:
-        options = signature(RandomWarp).parameters.values()
-        given = {option.name: getattr(self, option.name) for option in options}
-        changed = [o.name for o in options if given[o.name] != o.default]
-        return f"RandomWarp({', '.join(f'{name}={given[name]!r}' for name in changed)})"
-
     @property
     def _images(self) -> Sampler:
         return _PLAIN if self.sampler is None else self.sampler
@@ -311,13 +306,13 @@ def _is_neutral(family: Transformation) -> bool:
 def _mask_sampler(images: Sampler) -> Sampler:
     """Return how masks are read with images: the same way, but that pixels are picked."""
 
-    def without_fill(name: str) -> str:
+    def without_fill(name: PaddingName) -> PaddingName:
         return "zeros" if name == "constant" else name
 
     given = images.options.padding_mode
     padding: Padding = given
     if fills(given):
-        padding = "zeros" if isinstance(given, str) else tuple(map(without_fill, given))
+        padding = "zeros" if isinstance(given, str) else (*map(without_fill, given),)
     return Sampler("nearest", padding_mode=padding, align_corners=images.options.align_corners)
 
 

@@ -7,12 +7,14 @@ give different results, so a rival must equal the kernel with which it competes.
 import math
 from dataclasses import replace
 from functools import partial
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .. import KERNELS, Affine, Kernel, warp
+from ..sampler.names import Mode
 from .cases import FORWARD, Case, Contender, Inputs, always
 from .libraries import interpol
 from .rivals import grid_sample
@@ -25,7 +27,7 @@ SPLINES = (3, 5, 7)  # orders of torch-interpol's B-splines
 TOLERANCE = 1e-4  # pictures of noise have the steepest slopes
 
 
-def _warp(mode: str, image: Tensor, theta: Tensor) -> Tensor:
+def _warp(mode: Mode, image: Tensor, theta: Tensor) -> Tensor:
     return warp(image, theta, Affine(), mode=mode)
 
 
@@ -50,7 +52,7 @@ def _inputs(turned: bool, device: torch.device) -> Inputs:
 
 
 def _all_kernels() -> Case:
-    modes = sorted(set(KERNELS) - {"bilinear"}, key=list(KERNELS).index)
+    modes: list[Mode] = [mode for mode in get_args(Mode) if mode != "bilinear"]
     kernels = (Contender(mode, always(partial(_warp, mode)), equal_to=None) for mode in modes)
     sampled = (
         replace(grid_sample(mode=mode), name=f"grid_sample {mode}", equal_to=equal)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import Affine, Transformation, explain, warp
+from ..sampler.names import Mode
 from .calls import deterministic_mode
 from .cases import PASSES, Case, Contender, Inputs, Run
 
@@ -58,7 +59,7 @@ def warp_case(
     margin: int = 0,
     theta: Sequence[float] | None = None,
     size: Sequence[int] | None = None,
-    mode: str = "bilinear",
+    mode: Mode = "bilinear",
     passes: Sequence[str] = PASSES,
     **facts: Any,
 ) -> Case:
@@ -82,7 +83,7 @@ def warp_case(
 def ours(
     transformation: Transformation,
     size: tuple[int, ...] | None,
-    mode: str = "bilinear",
+    mode: Mode = "bilinear",
     deterministic: bool = False,
 ) -> Contender:
     """Return `warp`, as users call it."""
@@ -94,7 +95,7 @@ def ours(
     return Contender("ours", build, deterministic=deterministic)
 
 
-def chosen(image: Tensor, mode: str = "bilinear", deterministic: bool = False) -> str:
+def chosen(image: Tensor, mode: Mode = "bilinear", deterministic: bool = False) -> str:
     """Return the backend that `warp` says it runs."""
     with deterministic_mode(deterministic):
         affine = Affine(image.ndim - 2)

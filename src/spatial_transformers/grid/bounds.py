@@ -32,8 +32,8 @@ class Squash(nn.Module):
 
     def __init__(self, bounds: Bounds, entries: Sequence[str], identity: Tensor, asked: str):
         super().__init__()
-        by_name = dict(bounds if isinstance(bounds, Mapping) else dict.fromkeys(entries, bounds))
-        self.bounds = by_name if isinstance(bounds, Mapping) else bounds
+        named = isinstance(bounds, Mapping)
+        by_name = dict(bounds if named else dict.fromkeys(entries, bounds))
         unknown = sorted(map(repr, set(by_name).difference(entries)))
         if unknown:
             raise InputError(
@@ -43,6 +43,9 @@ class Squash(nn.Module):
         pairs = [_limits(name, by_name.get(name, (None, None)), asked) for name in entries]
         for name, pair, start in zip(entries, pairs, identity.tolist(), strict=True):
             _require_room(name, pair, start, asked)
+        plain = {name: _plain(pair) for name, pair in by_name.items()}
+        #: As they were given, None where there is no bound.
+        self.bounds: Bounds = plain if named else plain[entries[0]]
         with torch.device("cpu"):
             low, high = torch.tensor(pairs, dtype=torch.float64).unbind(1)
             self.constants = Constants(start=identity.double(), low=low, high=high)
@@ -101,6 +104,12 @@ def _limits(name: str, pair: Pair, asked: str) -> Limits:
         )
     low, high = numbers
     return -math.inf if low is None else float(low), math.inf if high is None else float(high)
+
+
+def _plain(pair: Pair) -> Pair:
+    """Return a pair with None for infinite bounds."""
+    low, high = (None if x is None or math.isinf(x) else x for x in pair)
+    return low, high
 
 
 def _require_room(name: str, pair: Limits, start: float, asked: str) -> None:

@@ -20,7 +20,15 @@ _ALIKE = 1e-3  # largest difference of a matrix from the family's closest, relat
 
 
 class Homogeneous(Linear):
-    """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1."""
+    """T_θ = M_θ B with B = (x, y[, z], 1): the families of eq. 1.
+
+    Derive from it for a family of your own. Say how θ fills the matrix (`_matrix`) and how it is
+    read back from one (`_read`); see `Linear`.
+
+    Args:
+        ndim: 2 for images, 3 for volumes.
+
+    """
 
     @abstractmethod
     def _read(self, matrix: Matrix) -> Tensor:

@@ -53,10 +53,6 @@ class Lattice(Deformation):
         """Return how far nodes move, as a share of the source's extent."""
         return displacement_parts(self._vectors(self.values(theta)).movedim(1, -1))
 
-    def extra_repr(self) -> str:
-        """Show the lattice."""
-        return f"{self.lattice}"
-
     def _vectors(self, values: Tensor) -> Float[Tensor, "N ndim *lattice"]:
         return torch.unflatten(values, 1, (self.ndim, *self.lattice))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -37,6 +38,29 @@ def _waves() -> Structured:
     return Structured(torch.stack((wave.expand(9, 9), wave[:, None].expand(9, 9))), learned=True)
 
 
+Name: TypeAlias = Literal[
+    "translation",
+    "rigid",
+    "similarity",
+    "attention",
+    "attention-per-axis",
+    "affine",
+    "affine-geometric",
+    "affine-exponential",
+    "constrained",
+    "projective",
+    "thin-plate-spline",
+    "piecewise-affine",
+    "structured",
+    "free-form",
+    "displacement",
+    "velocity-field",
+    "cpab",
+    "polar",
+    "log-polar",
+    "compose",
+]
+
 FAMILIES: dict[str, Callable[[], Transformation]] = {
     "translation": Translation,
     "rigid": Rigid,
@@ -61,8 +85,11 @@ FAMILIES: dict[str, Callable[[], Transformation]] = {
 }
 
 
-def make_transformation(name: str) -> Transformation:
+def make_transformation(name: Name | str) -> Transformation:
     """Return a transformation by name, or several joined by `+`, the outer first.
+
+    Args:
+        name: one of `FAMILIES`, which is made in 2-D and with its defaults, or several.
 
     Raises:
         InputError: for an unknown name, listing what is known.

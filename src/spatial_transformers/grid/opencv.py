@@ -72,6 +72,13 @@ def from_opencv(
     The reverse of `to_opencv`, with the same arguments and errors. OpenCV's matrices are NumPy
     arrays in float64: `torch.from_numpy(cv2.getRotationMatrix2D(…))[None]` is a batch of one.
 
+    Args:
+        matrix: OpenCV's, (N, ndim, ndim + 1), or square.
+        size: see `to_opencv`, as for all further options.
+        source_size: see `to_opencv`.
+        align_corners: see `to_opencv`.
+        inverse_map: see `to_opencv`.
+
     Example:
         >>> import torch
         >>> from spatial_transformers import Affine, from_opencv

@@ -90,9 +90,3 @@ class Radial(Transformation):
                 f"{type(self).__name__}({name}={value:g}) was asked for; give a finite {name} "
                 "above 0"
             )
-
-    def extra_repr(self) -> str:
-        """Show what differs from the defaults."""
-        options = {"radius": self.radius, "aspect": self.aspect}
-        shown = [f", {name}={value:g}" for name, value in options.items() if value != 1]
-        return super().extra_repr() + "".join(shown)

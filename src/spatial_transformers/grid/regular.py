@@ -104,6 +104,14 @@ def unnormalise(
     kinks wherever nothing is rounded (torch's vector code contracts the two operations into one).
     `Transformation.pixels` avoids this step.
 
+    Args:
+        points: (..., ndim), x first, in [-1, 1].
+        size: see `normalise`.
+        align_corners: see `normalise`.
+
+    Raises:
+        InputError: see `normalise`.
+
     Example:
         >>> unnormalise(torch.tensor([[-1.0, 0.0]]), (4, 8)).tolist()  # the left edge, half way
         [[-0.5, 1.5]]
@@ -125,6 +133,14 @@ def normalise(
 
     For key points, boxes and polygons, which `Transformation.transform_points` takes in [-1, 1].
     Pixel 0's centre is 0: annotations that count from its outer edge are half a pixel larger.
+
+    Args:
+        pixels: (..., ndim), x first.
+        size: the image's (H, W) or (D, H, W), or one number for all axes.
+        align_corners: whether ±1 are the centres of the border pixels instead of their edges.
+
+    Raises:
+        InputError: for another number of axes, and what is no tensor.
 
     Example:
         >>> normalise(torch.tensor([[-0.5, 1.5]]), (4, 8)).tolist()

@@ -9,14 +9,15 @@ on further functions too, from `Deformation` if it adds a displacement to every 
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._context import at_least_float32, refuse_samples, without_autocast
-from .._errors import InputError
+from .._errors import InputError, brief
 from .._types import Grid, Points, Size, Theta, require_same_batch, require_tensor
 from .bounds import Bounds, Squash
 from .numerics.matrices import adjugate
@@ -37,7 +38,7 @@ _NAMED = 10_000  # the most entries that messages name some of
 _FOUND = 1e-3  # largest error of a point that `inverse_points` gives, in half extents
 
 
-class Transformation(nn.Module, ABC):
+class Transformation(Configured, ABC):
     """A parameterised, differentiable map T_θ from target to source coordinates.
 
     Coordinates are normalised to [-1, 1], (x, y) or (x, y, z). θ is a flat (N, P) tensor and is
@@ -59,6 +60,7 @@ class Transformation(nn.Module, ABC):
             raise InputError(f"{type(self).__name__}(ndim={ndim!r}): ndim is {known}")
         self.ndim = ndim
         self._squash: Squash | None = None
+        self._bounds: Bounds | None = None  # as they were given
 
     @property
     @abstractmethod
@@ -134,6 +136,10 @@ class Transformation(nn.Module, ABC):
         """P, the width of θ."""
         return len(self.entries)
 
+    def forward(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
+        """Return T_θ(G), as `grid` does."""
+        return self.grid(theta, size, align_corners=align_corners)
+
     def grid(self, theta: Theta, size: Size, *, align_corners: bool = False) -> Grid:
         """Return T_θ(G) for a target of `size`: normalised source coordinates (N, *size, ndim)."""
         size = as_target(size, self.ndim)
@@ -205,7 +211,11 @@ class Transformation(nn.Module, ABC):
 
         It has this one's tensors, not copies; without bounds it is this one.
         """
-        return self if self._squash is None else self._replaced(_squash=None)
+        if self._squash is None:
+            return self
+        view = self._replaced(_squash=None)
+        view._bounds = None  # which families of points set anew, about those of a state
+        return view
 
     def check(self, theta: Tensor) -> Tensor:
         """Return θ in float32 or better.
@@ -224,18 +234,18 @@ class Transformation(nn.Module, ABC):
             raise InputError(f"{self} was given {theta.dtype} theta; give a floating dtype")
         return at_least_float32(theta)
 
-    def extra_repr(self) -> str:
-        """Show the number of dimensions, and the bounds if there are any."""
-        bounds = "" if self._squash is None else f", bounds={self._squash.bounds}"
-        return f"ndim={self.ndim}{bounds}"
+    def __str__(self) -> str:
+        return brief(self)  # as messages name it, also where a repr holds many points
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.extra_repr()})"
+    def _argument(self, name: str) -> Any:
+        if name == "bounds":
+            return None if self._squash is None else self._squash.bounds
+        return super()._argument("parameters_are" if name == "parameters" else name)
 
     def _set_bounds(self, bounds: Bounds | None) -> None:
         """Bound the entries; a family that has bounds calls it last in its constructor."""
         if bounds is not None:
-            self._squash = Squash(bounds, self.entries, self.identity(), repr(self))
+            self._squash = Squash(bounds, self.entries, self.identity(), str(self))
 
     def _replaced(self, **modules: nn.Module | None) -> "Transformation":
         """Return this transformation with other sub-modules, and its own tensors."""

@@ -5,12 +5,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._errors import InputError
 from .._types import Size
 from ..grid import Transformation
-from .head import RegressionHead, require_counts
+from .head import RegressionHead, Start, require_counts
 from .multiplied import CONVOLUTIONS, Linear
 from .network import LocalisationNetwork
 from .norm import Norm, normalisation
@@ -75,7 +75,7 @@ class LocalisationCNN(LocalisationNetwork):
         hidden: int = 128,
         norm: Norm = "group",
         pool_last: bool = True,
-        start: Tensor | None = None,
+        start: Start | None = None,
         perturbation: float = 0.0,
         lr_multiplier: float = 0.1,
         device: torch.device | str | None = None,
@@ -88,6 +88,7 @@ class LocalisationCNN(LocalisationNetwork):
         widths = (filters, filters) if isinstance(filters, int) else tuple(filters)
         for width in widths:
             require_counts(filters=width)
+        self.filters, self.hidden, self.norm, self.pool_last = widths, hidden, norm, pool_last
         if min(self.input_size) < 2:
             raise InputError(f"input_size {self.input_size} was asked for; give 2 pixels or more")
         pools = [True] * (len(widths) - 1) + [pool_last]

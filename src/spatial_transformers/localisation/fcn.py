@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .._types import Size
 from ..grid import Transformation
-from .head import RegressionHead, require_counts
+from .head import RegressionHead, Start, require_counts
 from .multiplied import Linear
 from .network import LocalisationNetwork
 from .norm import Norm, normalisation
@@ -53,7 +53,7 @@ class LocalisationFCN(LocalisationNetwork):
         input_size: Size | None = None,
         hidden: Sequence[int] = (32, 32, 32),
         norm: Norm = None,
-        start: Tensor | None = None,
+        start: Start | None = None,
         perturbation: float = 0.0,
         lr_multiplier: float = 0.1,
         device: torch.device | str | None = None,
@@ -63,6 +63,7 @@ class LocalisationFCN(LocalisationNetwork):
         require_counts(in_channels=in_channels)
         for width in hidden:
             require_counts(hidden=width)
+        self.hidden, self.norm = tuple(hidden), norm
         features = in_channels
         for n in self.input_size:
             features *= n

@@ -3,24 +3,27 @@
 At first the layer predicts that θ for every image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .._config import Configured, Recorded
 from .._context import at_least_float32, without_autocast
 from .._errors import InputError
-from .._types import Theta, Thetas, require_tensor
+from .._types import Theta, Thetas, as_tensor, require_tensor
 from ..grid import Transformation
 from ..grid.numerics.constants import Constants
 from .multiplied import checked
 
+Start: TypeAlias = Tensor | Sequence[Any]  # θ (P,), or several, (K, P)
 
-class RegressionHead(nn.Module):
+
+class RegressionHead(Configured):
     """Linear layer from features to θ that predicts the identity at first, or another start.
 
     Its weights begin at zero and its bias at the identity, so that the transformer begins by
@@ -34,8 +37,9 @@ class RegressionHead(nn.Module):
     Args:
         in_features: width of the features.
         transformation: read for its `identity()`; no reference to it is kept.
-        start: the θ (P,) predicted at first; the identity if None. Give it to a transformer that
-            should begin by looking closer, or to several that should begin at different places.
+        start: the θ (P,) predicted at first, a tensor or a list; the identity if None. Give it to a
+            transformer that should begin by looking closer, or to several that should begin at
+            different places.
             Of starts (K, P) as `tiled_starts` makes them, K maps are predicted for every image.
         perturbation: standard deviation of θ about the start for features of unit variance.
             Above 0, training begins off the identity, which is a flat spot for some families.
@@ -69,7 +73,7 @@ class RegressionHead(nn.Module):
         in_features: int,
         transformation: Transformation,
         *,
-        start: Tensor | None = None,
+        start: Start | None = None,
         perturbation: float = 0.0,
         lr_multiplier: float = 1.0,
         device: torch.device | str | None = None,
@@ -82,6 +86,7 @@ class RegressionHead(nn.Module):
         first = _start(transformation, start)
         self.perturbation = perturbation
         self._multiplier = checked(lr_multiplier)
+        self._recorded, self._identity = Recorded(transformation), transformation.identity()
         # numbers, since compilers would look at the tensor in every call
         self._maps = tuple(first.shape) if first.ndim == 2 else None
         width = first.numel()
@@ -159,9 +164,15 @@ class RegressionHead(nn.Module):
             state_dict[bias] = start + (state_dict[bias] - start) * ratio
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
-    def extra_repr(self) -> str:
-        """Show the widths."""
-        return f"in_features={self.weight.shape[1]}, num_parameters={self.weight.shape[0]}"
+    def _argument(self, name: str) -> Any:
+        if name == "in_features":
+            return self.weight.shape[1]
+        if name == "transformation":
+            return self._recorded
+        if name == "start":
+            start = self._constants.original("start")
+            return None if torch.equal(start, self._identity) else start
+        return super()._argument(name)
 
 
 def require_counts(**counts: int) -> None:
@@ -171,11 +182,11 @@ def require_counts(**counts: int) -> None:
             raise InputError(f"{name}={count!r} was given; give a whole number, at least 1")
 
 
-def _start(transformation: Transformation, start: Tensor | None) -> Tensor:
+def _start(transformation: Transformation, start: Start | None) -> Tensor:
     identity = transformation.identity()
     if start is None:
         return identity.clone()
-    require_tensor(start, transformation, "start")
+    start = as_tensor(start, transformation, "start")
     fits = start.ndim in (1, 2) and start.shape[-1:] == identity.shape and start.numel() > 0
     real = start.is_floating_point() and fits
     if not real or not start.isfinite().all():

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from .._config import Configured
 from .._types import Image, Size, Theta, Thetas
 from ..grid import Transformation
 from .head import RegressionHead
@@ -11,7 +12,7 @@ from .multiplied import Multiplied, checked
 from .resize import fitted, fixed_size
 
 
-class LocalisationNetwork(nn.Module):
+class LocalisationNetwork(Configured):
     """Layers on the resized image, then θ: a network sets `body` and `head`.
 
     The state of its head says with which multiplier all of it was trained. A network with another
@@ -37,6 +38,10 @@ class LocalisationNetwork(nn.Module):
     def lr_multiplier(self) -> float:
         """What the weights are of the parameters: the fraction of Adam's rate they learn at."""
         return self._multiplier.value
+
+    def _argument(self, name: str) -> Any:
+        kept = ("transformation", "start", "perturbation")  # by the head
+        return self.head._argument(name) if name in kept else super()._argument(name)
 
     def forward(self, image: Image) -> Theta | Thetas:
         """Return θ (N, P), or (N, K, P) of K starts, of images (N, C, *any size)."""

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from .._context import Fixed
-from .._errors import InputError, shown
+from .._errors import shown
+from .._hints import require_name
 from .multiplied import Multiplied
 
 Norm: TypeAlias = Literal["group", "batch"] | None
-NORMS = ("group", "batch", None)
 
 
 def normalisation(
@@ -26,8 +26,7 @@ def normalisation(
         InputError: for another name.
 
     """
-    if norm not in NORMS:
-        raise InputError(f"norm {shown(norm)} was asked for; give 'group', 'batch' or None")
+    require_name(norm, Norm, f"norm {shown(norm)} was asked for")
     if norm is None:
         return []
     if norm == "group":

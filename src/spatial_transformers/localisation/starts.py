@@ -70,6 +70,13 @@ def tiled_starts(transformation: Transformation, count: int) -> Float[Tensor, "K
     The image is cut into as square a lattice of equal regions as holds so many. Four in 2-D are its
     quarters.
 
+    Args:
+        transformation: of θ.
+        count: K, how many regions.
+
+    Raises:
+        InputError: for a count below 1.
+
     Example:
         >>> from spatial_transformers import Attention, tiled_starts
         >>> [[round(x, 3) for x in theta] for theta in tiled_starts(Attention(), 4).tolist()]

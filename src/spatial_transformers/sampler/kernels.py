@@ -11,17 +11,19 @@ two dimensions, 1979; Unser, Splines: a perfect fit for signal and image process
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Real
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured, as_code, decoded, encoded, require_keys
 from .._context import at_least_float32
 from .._errors import InputError, shown
+from .names import Mode
 
 Phi: TypeAlias = float | Sequence[float] | Tensor
 Numbers: TypeAlias = tuple[float, ...] | Tensor
@@ -30,7 +32,7 @@ Entry: TypeAlias = float | Tensor
 _LARGEST_SUPPORT = 16  # pixels: 32 taps per axis
 
 
-class Kernel(nn.Module):
+class Kernel(Configured):
     """A separable sampling kernel k(x − m; Φ) with a finite support: a `mode` of your own.
 
     A gradient reaches the image, the coordinates and Φ. Put into a `SpatialTransformer`, a Φ that
@@ -78,7 +80,7 @@ class Kernel(nn.Module):
     ):
         super().__init__()
         self.weight = weight
-        self.name = name or getattr(weight, "__name__", type(weight).__name__)
+        self.name = name or _own_name(weight)
         if not isinstance(support, Real) or not 0 < support <= _LARGEST_SUPPORT:
             raise InputError(
                 f"a support of {support!r} was given for kernel {self.name!r}; give a number of "
@@ -204,13 +206,57 @@ class Kernel(nn.Module):
         start = self.phi.detach().clone() if isinstance(self.phi, Tensor) else self.phi
         return self.with_phi(nn.Parameter(torch.as_tensor(start)))
 
-    def extra_repr(self) -> str:
-        """Show the name and the support."""
-        return f"{self.name!r}, support={self.count / 2:g}"
+    def __repr__(self) -> str:
+        if not self._is_named():
+            return super().__repr__()
+        named, tensor = f"KERNELS[{self.name!r}]", isinstance(self.phi, Tensor)
+        if not tensor and self.phi == KERNELS[self.name].phi:
+            return named
+        plain = tensor and not isinstance(self.phi, nn.Parameter)
+        phi = as_code(self.phi)
+        return f"{named}.with_phi({f'torch.tensor({phi})' if plain else phi})"
+
+    def _argument(self, name: str) -> Any:
+        if name == "name":
+            return None if self.name == _own_name(self.weight) else self.name
+        found = {"support": self.count / 2, "prefilter": self.inverse_filter is not None}
+        return found[name] if name in found else super()._argument(name)
+
+    def _config(self) -> dict[str, Any]:
+        """Return the name and Φ: no config holds the code of a weight function."""
+        if not self._is_named():
+            raise InputError(
+                f"a config was asked for of kernel {self.name!r}, whose weight function is code of "
+                "your own; give one of KERNELS, or keep that code"
+            )
+        return {"class": "Kernel", "name": self.name, "phi": encoded(self.phi, "Φ")}
+
+    @classmethod
+    def _from_arguments(cls, given: Mapping[str, Any]) -> "Kernel":
+        require_keys("Kernel", given, {"name": True, "phi": False})
+        named = find_kernel(given["name"])
+        phi = decoded(given.get("phi", ()))
+        return named if phi in ((), named.phi) else named.with_phi(phi)
+
+    def _is_named(self) -> bool:
+        """Say whether it is one of `KERNELS`, but perhaps for its Φ."""
+        named = KERNELS.get(self.name)
+        return named is not None and _facts(self) == _facts(named)
 
     def _entry_names(self) -> list[str]:
         names = list(inspect.signature(self.weight).parameters)[1:]
         return names if len(names) == self.num_parameters else [f"{self.num_parameters} numbers"]
+
+
+def _own_name(weight: Callable[..., Tensor]) -> str:
+    return getattr(weight, "__name__", type(weight).__name__)
+
+
+def _facts(kernel: Kernel) -> tuple[Any, ...]:
+    """Return what a kernel is beside its name and Φ; copies of partial functions differ."""
+    weight = kernel.weight
+    made = (weight.func, weight.keywords) if isinstance(weight, partial) else weight
+    return made, kernel.count, kernel.normalise, kernel.inverse_filter
 
 
 def _numbers(phi: float | Sequence[float]) -> tuple[float, ...]:
@@ -324,7 +370,7 @@ def _named() -> dict[str, Kernel]:
 KERNELS = _named()
 
 
-def find_kernel(mode: str | Kernel) -> Kernel:
+def find_kernel(mode: Mode | Kernel) -> Kernel:
     """Return the kernel of a mode.
 
     Raises:

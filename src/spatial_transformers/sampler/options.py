@@ -6,10 +6,12 @@ from numbers import Real
 from typing import Any
 
 from .._errors import InputError
+from .._hints import names_of
 from .kernels import Kernel, find_kernel
+from .names import BackendName, Gradient, Mode
 from .padding import Padding, check_padding
 
-GRADIENTS = ("exact", "straight-through", "linearized", "multi-scale")  # see slopes.py
+GRADIENTS = names_of(Gradient)  # see slopes.py
 MAX_SHRINK = 8.0  # the widening that `antialias=True` allows
 _WIDEST = 64  # the largest widening that may be asked for
 
@@ -23,12 +25,12 @@ class Options:
 
     """
 
-    mode: str | Kernel = "bilinear"
+    mode: Mode | Kernel = "bilinear"
     padding_mode: Padding = "zeros"
     align_corners: bool = False
     antialias: bool | float = False
-    gradient: str = "exact"
-    backend: str | None = None
+    gradient: Gradient = "exact"
+    backend: BackendName | None = None
 
     def __post_init__(self):
         find_kernel(self.mode)

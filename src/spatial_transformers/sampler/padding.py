@@ -20,12 +20,16 @@ from typing import TypeAlias
 from torch import Tensor
 
 from .._errors import InputError, shown
+from .._hints import names_of
+from .names import PaddingName
 
-Padding: TypeAlias = str | Sequence[str]  # of all axes alike, or of each in the image's order
+Padding: TypeAlias = (
+    PaddingName | Sequence[PaddingName]
+)  # of all axes alike, or of each in the image's order
 
 #: The paddings that read nothing outside: the fill, or the other weights, make up for it.
 FILLING = ("zeros", "constant", "renormalise")
-PADDING_MODES = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
+PADDING_MODES = names_of(PaddingName)
 
 
 def check_padding(padding_mode: Padding) -> None:

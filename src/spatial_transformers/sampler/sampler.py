@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._config import Configured
 from .._context import Context, context, is_traced, without_autocast
 from .._types import Grid, Image, Size, Theta, Thetas, Warped, Warps
 from ..grid import Transformation
@@ -14,18 +15,29 @@ from . import dispatch
 from .backends import BACKENDS
 from .fill import Fill, as_fill, check_fill
 from .kernels import Kernel, Numbers
+from .names import BackendName, Gradient, Mode
 from .options import Options, remembered
 from .padding import Padding
 from .slopes import with_slopes
 from .target import Target, given, mapped
 
 
-class Sampler(nn.Module):
+class Sampler(Configured):
     """The sampler as an object: its options are checked once, when it is made.
 
     `sampler(image, grid)` is `sample`, and `sampler.warp(image, theta, transformation)` is `warp`;
-    these functions describe the options. A fill, or a kernel's Φ, that is an `nn.Parameter` is
+    the first says more about the options. A fill, or a kernel's Φ, that is an `nn.Parameter` is
     learned.
+
+    Args:
+        mode: the kernel: `nearest`, `bilinear`, `bicubic` and others by name, or a `Kernel`.
+        padding_mode: what lies outside: `zeros`, `constant`, `border`, `reflection`, `wrap` or
+            `renormalise`; or one for each of the image's axes.
+        fill_value: what lies outside with `constant`: a number, or one per channel.
+        align_corners: whether ±1 are the centres of the border pixels instead of their edges.
+        antialias: whether the kernel widens where the map shrinks, or how far it does at most.
+        gradient: to the coordinates: `exact`, `straight-through`, `linearized` or `multi-scale`.
+        backend: a backend's name, instead of the fastest that can run.
 
     Raises:
         InputError: for a wrong option, and a fill without `padding_mode="constant"`.
@@ -49,14 +61,14 @@ class Sampler(nn.Module):
 
     def __init__(
         self,
-        mode: str | Kernel = "bilinear",
+        mode: Mode | Kernel = "bilinear",
         *,
         padding_mode: Padding = "zeros",
         fill_value: Fill | None = None,
         align_corners: bool = False,
         antialias: bool | float = False,
-        gradient: str = "exact",
-        backend: str | None = None,
+        gradient: Gradient = "exact",
+        backend: BackendName | None = None,
     ):
         super().__init__()
         self.options = Options(mode, padding_mode, align_corners, antialias, gradient, backend)
@@ -94,28 +106,25 @@ class Sampler(nn.Module):
         target = mapped(image, theta, transformation, size, options.align_corners)
         return _run(options, image, target, fill_value)
 
-    def extra_repr(self) -> str:
-        """Show the options."""
-        options = self.options
-        fill = "" if self.fill_value is None else f", fill_value={self.fill_value}"
-        return (
-            f"mode={options.kernel.name!r}, padding_mode={options.padding_mode!r}{fill}, "
-            f"align_corners={options.align_corners}, antialias={options.antialias}, "
-            f"gradient={options.gradient!r}, backend={options.backend!r}"
-        )
+    def _argument(self, name: str) -> Any:
+        if name not in ("mode", "fill_value"):
+            return getattr(self.options, name)
+        value = super()._argument(name)
+        plain = isinstance(value, Tensor) and not isinstance(value, nn.Parameter)
+        return value.flatten() if plain else value
 
 
 def sample(
     image: Image,
     grid: Grid,
     *,
-    mode: str | Kernel = "bilinear",
+    mode: Mode | Kernel = "bilinear",
     padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
-    gradient: str = "exact",
-    backend: str | None = None,
+    gradient: Gradient = "exact",
+    backend: BackendName | None = None,
 ) -> Warped | Warps:
     """Sample an image at given coordinates: (U, T_θ(G)) → V (eqs. 3 to 7).
 
@@ -186,13 +195,13 @@ def warp(
     transformation: Transformation,
     *,
     size: Size | None = None,
-    mode: str | Kernel = "bilinear",
+    mode: Mode | Kernel = "bilinear",
     padding_mode: Padding = "zeros",
     fill_value: Fill | None = None,
     align_corners: bool = False,
     antialias: bool | float = False,
-    gradient: str = "exact",
-    backend: str | None = None,
+    gradient: Gradient = "exact",
+    backend: BackendName | None = None,
 ) -> Warped | Warps:
     """Warp an image by θ: grid and sampler in one, V_i = U(T_θ(G_i)).
 
@@ -288,7 +297,7 @@ def explain(
     return dispatch.report(spec, asked.backend, BACKENDS)
 
 
-def _options(mode: str | Kernel, *others: Any) -> Options:
+def _options(mode: Mode | Kernel, *others: Any) -> Options:
     """Return the options of a call, made once for all calls that are alike."""
     if isinstance(mode, str) and context() == "eager":
         try:

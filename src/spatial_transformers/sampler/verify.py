@@ -25,7 +25,7 @@ from ..grid import Affine
 from ..grid.regular import pixel_frame
 from .backends.reference import Reference
 from .dispatch import Backend, Spec
-from .kernels import KERNELS
+from .names import Mode
 from .options import Options
 from .padding import PADDING_MODES
 from .target import Given, Mapped, Operation, Target
@@ -108,7 +108,7 @@ def unverified(backend: Backend, device: str = "cpu") -> list[str]:
 @cache
 def _specs(device: str) -> tuple[Spec, ...]:
     """Return every combination of options, whether or not any backend can run it."""
-    options = [Options(*asked) for asked in product(KERNELS, PADDING_MODES, (False, True))]
+    options = [Options(*asked) for asked in product(get_args(Mode), PADDING_MODES, (False, True))]
     calls = product(get_args(Operation), (2, 3), options, _DTYPES)
     return tuple(
         Spec(operation, ndim, dtype, device, "eager", False, asked)

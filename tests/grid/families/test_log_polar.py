@@ -85,8 +85,8 @@ def test_the_origin_is_infinitely_far_to_the_left_with_a_gradient_of_0():
 
 
 def test_repr_tells_what_was_chosen():
-    assert repr(LogPolar()) == "LogPolar(ndim=2, inner=0.05)"
-    assert repr(LogPolar(radius=0.5, inner=0.1)) == "LogPolar(ndim=2, radius=0.5, inner=0.1)"
+    assert repr(LogPolar()) == "LogPolar(ndim=2)"
+    assert repr(LogPolar(radius=0.5, inner=0.1)) == "LogPolar(ndim=2, inner=0.1, radius=0.5)"
 
 
 @pytest.mark.traced

@@ -260,7 +260,11 @@ def test_without_scipy_own_points_need_triangles(monkeypatch):
 
 @pytest.mark.traced
 def test_unknown_options():
-    with pytest.raises(InputError, match=r"parameters='nodes'\): give 'displacements' or"):
+    with pytest.raises(
+        InputError, match=r"parameters='nodes'\) was asked for; give 'displacements' or"
+    ):
         PiecewiseAffine(parameters="nodes")
-    with pytest.raises(InputError, match=r"outside='zeros'\): give 'nearest' or 'nan'"):
+    with pytest.raises(
+        InputError, match=r"outside='zeros'\) was asked for; give 'nearest' or 'nan'"
+    ):
         PiecewiseAffine(outside="zeros")

@@ -159,7 +159,7 @@ def test_bounds_keep_the_origin_in_the_image():
 def test_repr_tells_what_was_chosen():
     assert repr(Polar()) == "Polar(ndim=2)"
     chosen = Polar(radius=1.5, aspect=0.5, bounds=(-1, 1))
-    assert repr(chosen) == "Polar(ndim=2, bounds=(-1, 1), radius=1.5, aspect=0.5)"
+    assert repr(chosen) == "Polar(ndim=2, radius=1.5, aspect=0.5, bounds=(-1, 1))"
 
 
 @pytest.mark.traced

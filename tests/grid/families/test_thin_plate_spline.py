@@ -318,5 +318,5 @@ def test_what_is_refused(make, message):
 
 def test_repr_tells_the_options():
     spline = ThinPlateSpline(3, parameters="positions", regularisation=0.5)
-    expected = "ThinPlateSpline(ndim=2, points=9, parameters='positions', regularisation=0.5)"
+    expected = "ThinPlateSpline(points=(3, 3), parameters='positions', regularisation=0.5)"
     assert repr(spline) == expected

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ...sampler.names import PaddingName
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -32,7 +34,7 @@ class Setup:
     optimiser: Literal["adam", "sgd"] = "adam"
     images: Literal["digits", "signs"] = "digits"
     normalised: bool = False
-    padding_mode: str | None = None
+    padding_mode: PaddingName | None = None
     transformation: str = "affine"
     size: int | None = None
     place: Literal["image", "parallel", "deep"] = "image"

@@ -169,10 +169,10 @@ class Streams(Network):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits (N, 200), and θ (N, K, 2) of K streams."""
-        if self.transformer is None:
-            crops, theta = seen(image)[:, None], None
-        else:
+        if isinstance(self.transformer, SpatialTransformer):
             crops, theta = self.transformer(image, return_theta=True)
+        else:
+            crops, theta = seen(image)[:, None], None
         features = [s(crop) for s, crop in zip(self.streams, crops.unbind(1), strict=True)]
         return self.read(torch.cat(features, 1)), theta
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from PIL import Image
@@ -105,9 +105,12 @@ def theta_of(
 
 @torch.inference_mode()
 def explain(
-    image: Tensor, family: Transformation, theta: Tensor, *, mode: str, padding_mode: str
+    image: Tensor, family: Transformation, theta: Tensor, *, mode: Any, padding_mode: Any
 ) -> Explained:
-    """Warp an image (C, H, W) by θ (1, P), and show the grid on it, the output, and θ in words."""
+    """Warp an image (C, H, W) by θ (1, P), and show the grid on it, the output, and θ in words.
+
+    The names of kernel and padding are those of the page's menus, which `warp` checks.
+    """
     image = at_most(image[None], _SIDE)
     output = warp(
         image,

@@ -1,19 +1,22 @@
 """Affine maps (eq. 1): θ holds the entries of the matrix, or its rotation, scales and shears."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._errors import InputError
+from ..._errors import shown
+from ..._hints import require_name
 from ..._types import Theta
 from ..bounds import Bounds
 from ..describe import affine_parts
 from ..homogeneous import Homogeneous
 from ..numerics.matrices import Matrix
 from ..numerics.rotation import from_parts, rotation_entries, to_parts
+
+Parts: TypeAlias = Literal["matrix", "geometric"]  # what θ holds
 
 
 class Affine(Homogeneous):
@@ -56,12 +59,11 @@ class Affine(Homogeneous):
         self,
         ndim: int = 2,
         *,
-        parameters: Literal["matrix", "geometric"] = "matrix",
+        parameters: Parts = "matrix",
         bounds: Bounds | None = None,
     ):
         super().__init__(ndim)
-        if parameters not in ("matrix", "geometric"):
-            raise InputError(f"Affine(parameters={parameters!r}): give 'matrix' or 'geometric'")
+        require_name(parameters, Parts, f"Affine(parameters={shown(parameters)}) was asked for")
         self.parameters_are = parameters
         self._set_bounds(bounds)
 
@@ -107,7 +109,3 @@ class Affine(Homogeneous):
 
     def _read(self, matrix: Matrix) -> Tensor:
         return matrix.flatten(1) if self._is_matrix else to_parts(matrix)
-
-    def extra_repr(self) -> str:
-        """Show dimensions, parameters and bounds."""
-        return super().extra_repr() + ("" if self._is_matrix else ", parameters='geometric'")

@@ -74,7 +74,3 @@ class Attention(Homogeneous):
     def _read(self, matrix: Matrix) -> Tensor:
         scales = matrix[:, :, :-1].diagonal(dim1=1, dim2=2)
         return torch.cat((scales if self.per_axis else scales[:, :1], matrix[:, :, -1]), -1)
-
-    def extra_repr(self) -> str:
-        """Show dimensions, scales and bounds."""
-        return super().extra_repr() + (", per_axis=True" if self.per_axis else "")

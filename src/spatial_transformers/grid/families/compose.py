@@ -1,6 +1,7 @@
 """Several transformations one after the other, with one grid and one resampling."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -97,9 +98,8 @@ class Compose(Transformation):
             points = part.inverse_points(own, points)
         return points
 
-    def extra_repr(self) -> str:
-        """Show the transformations."""
-        return ", ".join(map(str, self._parts))
+    def _argument(self, name: str) -> Any:
+        return {"outer": self._parts[0], "inner": self._parts[1:]}[name]
 
     @property
     def _parts(self) -> list[Transformation]:

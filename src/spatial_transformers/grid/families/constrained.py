@@ -91,10 +91,6 @@ class Constrained(Homogeneous):
         """Return what the transformation describes."""
         return self.transformation.describe(self._full(self.check(theta)))
 
-    def extra_repr(self) -> str:
-        """Show the transformation and what is held."""
-        return f"{self.transformation}, fixed={self.fixed}"
-
     def _hold(self, held: list[int]) -> Constants:
         """Return the θ of the held entries, and the order that puts all entries in their places."""
         values = self.transformation.identity().double()

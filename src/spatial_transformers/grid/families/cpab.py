@@ -127,11 +127,6 @@ class CPAB(Flow):
         """Return how fast vertices move, as a share of the source's extent per unit of time."""
         return displacement_parts(self._velocities(self.values(theta)).movedim(1, -1), "velocity")
 
-    def extra_repr(self) -> str:
-        """Show the cells, the border and the steps."""
-        border = "" if self.zero_boundary else ", zero_boundary=False"
-        return f"{self.cells}{border}, steps={self.steps}"
-
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Integrate in units of cells, and in steps of time."""
         velocities = self._velocities(values)

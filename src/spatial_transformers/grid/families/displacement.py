@@ -49,9 +49,5 @@ class Displacement(Lattice):
             uniform(n - 1, 1) if align_corners else centred(n) for n in reversed(self.lattice)
         ]
 
-    def extra_repr(self) -> str:
-        """Show the lattice and the convention of its nodes."""
-        return super().extra_repr() + (", align_corners=True" if self.align_corners else "")
-
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         return evaluate(self._vectors(values), self._axes, coordinates).movedim(1, -1)

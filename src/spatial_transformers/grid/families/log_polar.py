@@ -24,6 +24,7 @@ class LogPolar(Radial):
     origin itself is at x = -∞: `inverse_points` puts it there, without a gradient.
 
     Args:
+        ndim: 2, as angles are of a plane.
         inner: the radius at the target's left edge, in half widths of the source. The paper takes
             1 pixel, 2 / W; the default is 1 pixel of a source 40 pixels wide.
         radius: the radius at the target's right edge, in half widths of the source.
@@ -70,7 +71,3 @@ class LogPolar(Radial):
 
     def _share(self, radius: Tensor, away: Tensor) -> Tensor:
         return ((radius / self.inner).log() / self._log_ratio).where(away, -math.inf)
-
-    def extra_repr(self) -> str:
-        """Show the inner radius, and what differs from the defaults."""
-        return super().extra_repr() + f", inner={self.inner:g}"

@@ -6,24 +6,27 @@ straight within a triangle; in return the slope jumps at edges.
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..._context import without_autocast
-from ..._errors import InputError
+from ..._errors import InputError, shown
+from ..._hints import require_name
 from ..._types import Points, Theta
 from ..bounds import Bounds
 from ..deformation import Deformation
 from ..describe import displacement_parts
-from ..numerics.control_points import check_points, regular_points
+from ..numerics.control_points import Moves, as_counts, check_points, regular_points
 from ..numerics.triangulation import Triangulation, find_triangles
 from ..regular import Frame
 
 _INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 _FOUND = 1e-4  # largest error of a point that `inverse_points` gives, in half extents
+
+Outside: TypeAlias = Literal["nearest", "nan"]  # the triangle of a point outside all of them
 
 
 class PiecewiseAffine(Deformation):
@@ -77,20 +80,18 @@ class PiecewiseAffine(Deformation):
 
     def __init__(
         self,
-        points: int | Sequence[int] | Float[Tensor, "V 2"] = 4,
+        points: int | Sequence[int] | Sequence[Sequence[float]] | Float[Tensor, "V 2"] = 4,
         *,
-        triangles: Int[Tensor, "T 3"] | None = None,
-        parameters: Literal["displacements", "positions"] = "displacements",
-        outside: Literal["nearest", "nan"] = "nearest",
+        triangles: Int[Tensor, "T 3"] | Sequence[Sequence[int]] | None = None,
+        parameters: Moves = "displacements",
+        outside: Outside = "nearest",
         bounds: Bounds | None = None,
     ):
         super().__init__(2)
-        if parameters not in ("displacements", "positions"):
-            raise InputError(
-                f"PiecewiseAffine(parameters={parameters!r}): give 'displacements' or 'positions'"
-            )
-        if outside not in ("nearest", "nan"):
-            raise InputError(f"PiecewiseAffine(outside={outside!r}): give 'nearest' or 'nan'")
+        require_name(
+            parameters, Moves, f"PiecewiseAffine(parameters={shown(parameters)}) was asked for"
+        )
+        require_name(outside, Outside, f"PiecewiseAffine(outside={shown(outside)}) was asked for")
         self.parameters_are = parameters
         self.outside = outside
         self.mesh = _mesh(points, triangles)
@@ -157,11 +158,17 @@ class PiecewiseAffine(Deformation):
             return displacement
         return displacement.where(inside[..., None], torch.nan)
 
-    def extra_repr(self) -> str:
-        """Show the mesh and what differs from the defaults."""
-        text = f"{len(self.points)} points, {len(self.mesh.triangles)} triangles"
-        text += ", parameters='positions'" if self.parameters_are == "positions" else ""
-        return text + (", outside='nan'" if self.outside == "nan" else "")
+    def _argument(self, name: str) -> Any:
+        if name not in ("points", "triangles"):
+            return super()._argument(name)
+        points, triangles = self.mesh.original_points, self.mesh.constants.original("triangles")
+        counts = as_counts(points)
+        if name == "points":
+            return counts
+        if isinstance(counts, Tensor):
+            return triangles
+        halves = find_triangles(points, counts, "PiecewiseAffine")
+        return None if torch.equal(halves, triangles) else triangles
 
     @property
     def points(self) -> Float[Tensor, "V 2"]:

@@ -28,6 +28,7 @@ class Polar(Radial):
     Every angle belongs to the origin; `inverse_points` puts it at angle 0, without a gradient.
 
     Args:
+        ndim: 2, as angles are of a plane.
         radius: the radius at the target's right edge, in half widths of the source.
         aspect: width of the source over its height, in pixels. At 1, circles are round in
             normalised coordinates, and so ellipses in an image that is not square.

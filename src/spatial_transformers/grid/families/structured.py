@@ -5,6 +5,7 @@ the target. Attention, affine, projective and thin plate spline maps are special
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ..._context import at_least_float32
 from ..._errors import InputError
-from ..._types import Theta, require_tensor
+from ..._types import Theta, as_tensor
 from ..describe import affine_parts
 from ..linear import NEAREST, Linear
 from ..numerics.matrices import Matrix
@@ -34,7 +35,8 @@ class Structured(Linear):
     method; it finds a point if the map does not fold on the way to it.
 
     Args:
-        basis: the K further functions (K, H, W) or (K, D, H, W) on their lattice; K may be 0.
+        basis: the K further functions (K, H, W) or (K, D, H, W) on their lattice, a tensor or
+            lists; K may be 0.
         learned: whether training changes the functions. They are part of checkpoints either way.
         perspective: whether M has the row w, by which coordinates are divided.
 
@@ -64,11 +66,12 @@ class Structured(Linear):
 
     def __init__(
         self,
-        basis: Float[Tensor, "K *lattice"],
+        basis: Float[Tensor, "K *lattice"] | Sequence[Any],
         *,
         learned: bool = False,
         perspective: bool = False,
     ):
+        basis = as_tensor(basis, "Structured", "its basis")
         _check_basis(basis)
         super().__init__(basis.ndim - 1)
         self.learned = learned
@@ -117,12 +120,8 @@ class Structured(Linear):
             parts["weight of functions (rms)"] = (weights * weights).mean(1).sqrt()
         return parts
 
-    def extra_repr(self) -> str:
-        """Show dimensions, the functions and their lattice, and the options."""
-        lattice = "×".join(map(str, self.functions.shape[1:]))
-        options = [name for name in ("learned", "perspective") if getattr(self, name)]
-        text = f"{super().extra_repr()}, {len(self.functions)} functions on {lattice} nodes"
-        return ", ".join((text, *(f"{name}=True" for name in options)))
+    def _argument(self, name: str) -> Any:
+        return self.functions.detach() if name == "basis" else super()._argument(name)
 
     @property
     def _shape(self) -> tuple[int, int]:
@@ -147,7 +146,6 @@ class Structured(Linear):
 
 
 def _check_basis(basis: Tensor) -> None:
-    require_tensor(basis, "Structured as its basis")
     asked = f"Structured was given a basis of shape {tuple(basis.shape)} and {basis.dtype}"
     if basis.ndim not in (3, 4) or 0 in basis.shape[1:] or not basis.is_floating_point():
         raise InputError(

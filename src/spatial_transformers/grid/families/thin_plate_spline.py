@@ -6,14 +6,15 @@ may lie anywhere. Unlike in a piecewise affine map, every point moves everything
 
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..._context import without_autocast
-from ..._errors import InputError
+from ..._errors import InputError, shown
+from ..._hints import require_name
 from ..._types import Theta
 from ..bounds import Bounds
 from ..deformation import displaced
@@ -21,7 +22,14 @@ from ..describe import displacement_parts
 from ..linear import Linear
 from ..numerics.blocks import times_basis
 from ..numerics.constants import Constants
-from ..numerics.control_points import as_points, check_points, mesh_counts, regular_points
+from ..numerics.control_points import (
+    Moves,
+    as_counts,
+    as_points,
+    check_points,
+    mesh_counts,
+    regular_points,
+)
 from ..regular import Frame, over_extents
 
 
@@ -81,17 +89,16 @@ class ThinPlateSpline(Linear):
         points: int | Sequence[int] | Float[Tensor, "K ndim"] | Any = 4,
         *,
         ndim: int | None = None,
-        parameters: Literal["displacements", "positions"] = "displacements",
+        parameters: Moves = "displacements",
         regularisation: float = 0.0,
         bounds: Bounds | None = None,
     ):
         counts = isinstance(points, int) or _are_counts(points)
         found = points if counts else as_points(points, "ThinPlateSpline")
         super().__init__(_dimensions(found) if ndim is None else ndim)
-        if parameters not in ("displacements", "positions"):
-            raise InputError(
-                f"ThinPlateSpline(parameters={parameters!r}): give 'displacements' or 'positions'"
-            )
+        require_name(
+            parameters, Moves, f"ThinPlateSpline(parameters={shown(parameters)}) was asked for"
+        )
         if not isinstance(regularisation, Real) or not 0 <= regularisation < float("inf"):
             raise InputError(
                 f"ThinPlateSpline(regularisation={regularisation!r}): give a number from 0 up"
@@ -130,11 +137,8 @@ class ThinPlateSpline(Linear):
         """Return how far points lie from their sources; see `displacement_parts`."""
         return displacement_parts(self._moves(self.values(theta)))
 
-    def extra_repr(self) -> str:
-        """Show dimensions, points and the options."""
-        text = f"{super().extra_repr()}, points={len(self.points)}"
-        text += ", parameters='positions'" if self._are_positions else ""
-        return text + (f", regularisation={self.regularisation:g}" if self.regularisation else "")
+    def _argument(self, name: str) -> Any:
+        return as_counts(self._points_as_set) if name == "points" else super()._argument(name)
 
     @property
     def _are_positions(self) -> bool:

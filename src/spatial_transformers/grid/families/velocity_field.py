@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float
 from torch import Tensor
 
-from ..._errors import InputError
+from ..._errors import InputError, shown
+from ..._hints import require_name
 from ..._types import Size, Theta
 from ..describe import displacement_parts
 from ..flow import Flow
@@ -99,8 +100,7 @@ class VelocityField(Flow, Lattice):
         steps: int = 5,
         resolution: Size | None = None,
     ):
-        if degree not in (1, 3):
-            raise InputError(f"VelocityField(degree={degree!r}): give 3 or 1")
+        require_name(degree, Degree, f"VelocityField(degree={shown(degree)}) was asked for")
         if type(steps) is not int or not 0 <= steps <= _MOST_STEPS:
             raise InputError(
                 f"VelocityField(steps={steps!r}): give the number of doublings, 0 to {_MOST_STEPS}"
@@ -116,14 +116,6 @@ class VelocityField(Flow, Lattice):
     def describe(self, theta: Theta) -> Mapping[str, Float[Tensor, "N"]]:
         """Return how fast nodes move, as a share of the source's extent per unit of time."""
         return displacement_parts(self._vectors(self.values(theta)).movedim(1, -1), "velocity")
-
-    def extra_repr(self) -> str:
-        """Show the lattice and how its flow is computed."""
-        border = "" if self.zero_boundary else ", zero_boundary=False"
-        return (
-            f"{super().extra_repr()}, degree={self.degree}{border}, steps={self.steps}, "
-            f"resolution={self.resolution}"
-        )
 
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         flow = self._flow(self._velocities(values))

@@ -23,6 +23,10 @@ class Constants(nn.Module):
     def __getitem__(self, name: str) -> Tensor:
         return getattr(self, name)
 
+    def original(self, name: str) -> Tensor:
+        """Return one as it was given, on the CPU, wherever the others are."""
+        return self._originals[name]
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Constants":
         with torch.inference_mode(False):  # tensors made here may take part in training later
             for name in self._originals:  # single, since some devices refuse what is double

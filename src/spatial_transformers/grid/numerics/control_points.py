@@ -1,14 +1,17 @@
 """Layouts of control points in the target, and checks that points define a map."""
 
+import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..._errors import InputError, shown
+
+Moves: TypeAlias = Literal["displacements", "positions"]  # of points, as θ says them
 
 _CLOSE = 1e-6  # share of the points' extent within which they coincide, or lie on one line
 _NAMED = 8  # most points, or pairs of them, that an error lists
@@ -84,6 +87,20 @@ def text_rows(
     return regular_points((2, count // 2), 2) * within
 
 
+def as_counts(points: Float[Tensor, "K ndim"]) -> tuple[int, ...] | Float[Tensor, "K ndim"]:
+    """Return how many points per axis make a regular grid; other points as they are.
+
+    Example:
+        >>> as_counts(regular_points((2, 3), 2)), as_counts(text_rows(4, margin=0.1)).shape
+        ((2, 3), torch.Size([4, 2]))
+
+    """
+    counts = tuple(len(axis.unique()) for axis in reversed(points.unbind(1)))
+    regular = min(counts) > 1 and math.prod(counts) == len(points)
+    same = regular and torch.equal(points, regular_points(counts, len(counts)))
+    return counts if same else points
+
+
 def mesh_counts(points: Float[Tensor, "K ndim"]) -> tuple[int, int] | None:
     """Return how many rows and columns points have that are a mesh, left to right, top to bottom.
 
@@ -145,7 +162,7 @@ def as_points(points: Any, asked: str) -> Float[Tensor, "K axes"]:
 
     """
     try:
-        found = torch.as_tensor(points, device="cpu").detach().to(torch.float64, copy=True)
+        found = torch.as_tensor(points, dtype=torch.float64, device="cpu").detach().clone()
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{asked} was given control points that are no table of numbers; give (K, ndim)"

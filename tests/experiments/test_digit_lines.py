@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.testing import assert_close
 
 from spatial_transformers.experiments.data.draws import Draws
-from spatial_transformers.experiments.digit_lines import LONGEST, SIZE, VIEW, bent, real
+from spatial_transformers.experiments.digit_lines import LONGEST, SIZE, SPANS, VIEW, bent, real
 from spatial_transformers.experiments.digit_lines.task import Transcription
 from spatial_transformers.experiments.networks import count_parameters
 from spatial_transformers.experiments.registry import defaults, named
@@ -55,47 +54,54 @@ def test_a_picture_holds_the_whole_line():
         assert not inside[:, edge].any()
         for axis in (1, 2):  # and it is no larger than it must be
             spans = inside.any(axis).double().mean(1)
-            assert spans.min() > 0.4
-            assert spans.mean() > 0.65
+            assert spans.min() > 0.2
+            assert spans.mean() > 0.5
         across, down = (points[..., 1].diff(dim=axis).abs().mean() for axis in (2, 1))
         slopes.append(across / down)
     assert slopes[0] > 2 * slopes[1]
 
 
 def test_networks_are_of_one_size_and_see_the_same_picture():
-    images = torch.rand(2, 3, *SIZE)
-    sizes = []
-    for model in ("cnn", "st-cnn"):
+    images, sizes = torch.rand(2, 3, *SIZE), []
+    for model, columns in (("cnn", VIEW[1]), ("st-cnn", VIEW[1]), ("cnn-48", SIZE[1])):
         recipe = defaults(NAME, model=model)
         network = named(NAME).network(recipe).eval()
         output, theta = network(images)
-        assert output.shape == (2, VIEW[1] // 4, BLANK + 1)
-        assert (theta is None) == (model == "cnn")
+        assert output.shape == (2, columns // 4, BLANK + 1)
+        assert (theta is None) == (model != "st-cnn")
         sizes.append(count_parameters(network))
-    assert 0.93 < sizes[0] / sizes[1] < 1.07  # whole filters
+    assert max(sizes) < 1.07 * min(sizes)  # whole filters
 
 
 @pytest.fixture
 def words(tmp_path):
-    """A folder with photographs of both parts, one of nine digits."""
+    """A folder with photographs of both parts, one of nine digits: red tells x, and green y."""
     images = tmp_path / "digit_words" / "images"
     images.mkdir(parents=True)
     lines = ["file,split,digits,width,height,digit_boxes_xywh_pixels"]
     digits = ("12", "test"), ("0" * 9, "test"), ("12345678", "test"), ("7", "train")
     for number, (said, split) in enumerate(digits):
-        pixels = np.random.default_rng(number).integers(0, 255, (96 + number, 150, 3), np.uint8)
+        x, y = (np.linspace(0, 255, n) for n in (150, 90 + number))
+        colours = np.broadcast_arrays(x, y[:, None], 128)
+        pixels = np.stack(colours, -1).astype(np.uint8)
         Image.fromarray(pixels).save(images / f"{number}.png")
-        lines.append(f"{number}.png,{split},{said},150,{96 + number},")
+        lines.append(f"{number}.png,{split},{said},150,{90 + number},")
     (images.parent / "labels.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
 
 
-def test_photographs_are_squeezed_whole(words):
+def test_photographs_lie_whole_in_loose_crops(words):
     found = named(NAME).independent(defaults(NAME), words)["photographs"]
     assert found.targets.tolist() == [[1, 2] + 6 * [BLANK], [*range(1, 9)]]
-    for image, number in zip(found.inputs, (0, 2), strict=True):
-        with Image.open(words / "digit_words" / "images" / f"{number}.png") as picture:
-            due = np.asarray(picture.resize(SIZE[::-1], Image.Resampling.BILINEAR))
-        assert_close(image, torch.tensor(due).movedim(-1, 0), rtol=0, atol=1)
+    for red, green, blue in found.inputs.double():
+        assert (blue - 128).abs().max() <= 1
+        for ramp in (red, green.T):
+            assert (ramp - ramp[:1]).abs().max() <= 1
+            row = ramp[0]
+            assert row[0] <= 1
+            assert row[-1] >= 254
+            assert row.diff().min() >= 0
+            inside = ((row > 2) & (row < 253)).double().mean()
+            assert SPANS[0] - 0.08 < inside < SPANS[1]
     assert real(words, "train").targets[:, 0].tolist() == [7]
     assert named(NAME).independent(defaults(NAME), None) == {}

@@ -6,8 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spatial_transformers import ThinPlateSpline, Transformation, layout_penalty
-
 from ..task import Metric, Task, percent
 
 
@@ -16,28 +14,23 @@ class Transcription(Task):
 
     Args:
         blank: the label that says nothing.
-        order: weight of the penalty on the order of control points, if the transformer has any.
-        transformation: of θ.
+
+    Source: Graves et al., Connectionist temporal classification: labelling unsegmented sequence
+    data with recurrent neural networks, ICML 2006.
 
     """
 
     metrics = (Metric("error", "error", "%", percent),)
 
-    def __init__(
-        self, blank: int, order: float = 0.0, transformation: Transformation | None = None
-    ):
-        self.blank, self.order, self.transformation = blank, order, transformation
+    def __init__(self, blank: int):
+        self.blank = blank
 
     def loss(self, output: Tensor, theta: Tensor | None, target: Tensor) -> Tensor:
         """Return the mean over the lines of -log p, divided by the number of letters."""
         lengths = (target != self.blank).sum(1)
         steps = torch.full_like(lengths, output.shape[1])
-        loss = F.ctc_loss(
-            output.float().log_softmax(-1).transpose(0, 1), target, steps, lengths, blank=self.blank
-        )
-        if self.order and isinstance(self.transformation, ThinPlateSpline) and theta is not None:
-            loss = loss + self.order * layout_penalty(self.transformation, theta).mean()
-        return loss
+        known = output.float().log_softmax(-1).transpose(0, 1)
+        return F.ctc_loss(known, target, steps, lengths, blank=self.blank)
 
     def read(self, output: Tensor) -> Tensor:
         """Return the best labels (N, T) of columns, repeats and blanks taken out, then blanks."""

@@ -103,7 +103,7 @@ def _item(file: Path, folder: str) -> str:
 
 
 def _index(files: Files, config: MkDocsConfig) -> str:
-    """Return the pages by the sections of the navigation, each with its title and first sentence."""
+    """Return the pages by sections of the navigation, each with its title and first sentence."""
     lines = [f"# {config.site_name}", "", f"> {config.site_description}"]
     for entry in config.nav or []:
         ((section, pages),) = entry.items()

@@ -54,8 +54,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Let links lead to where the site has what they lead to in the tree."""
+    """Let links lead to where the site has what they lead to in the tree; hide an empty menu."""
     uri = page.file.src_uri
+    if uri == "index.md":
+        page.meta["hide"] = ["navigation"]  # a section of one page
 
     def moved(link: re.Match[str]) -> str:
         path = _path(uri, link[1])
@@ -128,6 +130,6 @@ def _said(markdown: str) -> tuple[str, str]:
     """Return the title of a page and the first sentence below it."""
     title, _, rest = markdown.partition("# ")[2].partition("\n")
     paragraphs = (" ".join(text.split()) for text in _FENCED.sub("", rest).split("\n\n"))
-    text = next((text for text in paragraphs if text[:1].isalpha() or text[:1] in "`*"), "")
+    text = next((text for text in paragraphs if re.match(r"[\w`*]", text)), "")
     text = re.sub(r"\[(.*?)\]\(.*?\)", r"\1", text)
-    return title, re.split(r"(?<=[.?:])\s(?=[A-Z`])", text, maxsplit=1)[0]
+    return title, re.split(r"(?<=[.?])\s(?=[A-Z`*])", text, maxsplit=1)[0].rstrip(":")

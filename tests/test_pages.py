@@ -17,8 +17,8 @@ PAGES = {
     for page in sorted(DOCS.rglob("*.md"))
     if (blocks := _BLOCK.findall(page.read_text()))
 }
-#: They trace, which jaxtyping's import hook breaks.
-TRACED = {"export.md"}
+#: They trace, which jaxtyping's import hook breaks, or train, which it slows down.
+TRACED = {"export.md", "start.md"}
 CHECKS = {}
 
 

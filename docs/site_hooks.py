@@ -91,7 +91,7 @@ def _uri(path: str) -> str:
 
 def _page(path: str) -> str:
     """Return a page that shows a file, or names the files of a folder."""
-    head = f"{_UNSEARCHED}# `{path}`\n\n"
+    head = f"{_UNSEARCHED}# {Path(path).name}\n\n`{path}`\n\n"
     if (ROOT / path).is_file():
         fence = "`````"
         return f"{head}{fence}{Path(path).suffix[1:]}\n{(ROOT / path).read_text()}\n{fence}\n"

@@ -100,6 +100,13 @@ def test_the_apis_first_page_leads_to_every_public_name():
     assert sorted(found) == sorted(PUBLIC)
 
 
+def test_the_apis_first_page_says_what_named_tensors_are():
+    page = (DOCS / "api" / "index.md").read_text()
+    types = (ROOT / "src" / "spatial_transformers" / "_types.py").read_text()
+    named = re.findall(r"^(\w+): TypeAlias", types, re.MULTILINE)
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == named
+
+
 def test_the_page_on_the_whole_library_names_every_public_name():
     text = (DOCS / "library.md").read_text()
     assert [name for name in PUBLIC if not re.search(rf"\b{name}\b", text)] == []

@@ -1,6 +1,7 @@
 # make demo: the main job; make test: the suite; make test-all: all that is costly, too;
 # make check: style, types, house rules; make format, make api: renew what they check.
 # make sanitize: replay the compiled code under ThreadSanitizer, AddressSanitizer and UBSan.
+# make docs: the site, in runs/site, without a network; open runs/site/index.html.
 # make bench: measure against others, and renew the tables of docs/; continues where it was stopped.
 # Each makes the environment it needs in .venv, with the versions of constraints.txt.
 
@@ -9,9 +10,9 @@ BIN := .venv/bin
 PYTEST = $(BIN)/pytest --numprocesses auto --dist worksteal
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-all check format api sanitize bench clean
+.PHONY: help demo test test-all check format api sanitize docs bench clean
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 demo: .venv/demo.stamp
 	$(BIN)/stn demo --out runs/demo
@@ -37,6 +38,9 @@ api: .venv/dev.stamp
 sanitize: .venv/dev.stamp
 	PYTHONPATH=tests $(BIN)/python -m sampler.backends.sanitize runs/sanitize
 
+docs: .venv/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: MEASURED = runs/bench/$(shell git describe --always --dirty --exclude '*')
 bench: .venv/bench.stamp
 	$(BIN)/stn bench shapes sizes peers splines --json $(MEASURED)/performance.json
@@ -60,7 +64,11 @@ BUILT_OF = pyproject.toml constraints.txt $(wildcard $(CSRC))
 
 .venv/dev.stamp: $(BUILT_OF) | .venv/bin/python
 	$(INSTALL) --editable '.[dev]'
-	@touch $@ .venv/demo.stamp
+	@touch $@ .venv/demo.stamp .venv/docs.stamp
+
+.venv/docs.stamp: $(BUILT_OF) | .venv/bin/python
+	$(INSTALL) --editable '.[docs]'
+	@touch $@
 
 .venv/bench.stamp: $(BUILT_OF) | .venv/bin/python
 	$(INSTALL) --editable '.[bench]'

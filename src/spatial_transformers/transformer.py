@@ -1,4 +1,4 @@
-"""The spatial transformer (section 3.4): localisation, grid generator and sampler joined."""
+"""The spatial transformer (section 3.4, figure 2): localisation, grid and sampler joined."""
 
 from collections.abc import Callable
 from typing import Any, Literal, overload

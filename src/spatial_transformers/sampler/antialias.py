@@ -1,4 +1,4 @@
-"""Antialiasing: how wide a kernel must be where the transformation shrinks.
+"""Antialiasing (section 3.4): how wide a kernel must be where the transformation shrinks.
 
 J holds the source pixels that one step of the target covers, per target axis. Where a singular
 value of J is above 1, the map shrinks. There the kernel is stretched by P = max(√(JJᵀ), 1), taken

@@ -1,4 +1,4 @@
-"""Piecewise affine maps: points move one by one, and every triangle of points has an affine map.
+"""Piecewise affine maps (section 3.2): points move one by one, triangles between them affinely.
 
 Unlike in a thin plate spline, a point moves its own triangles only, and straight lines stay
 straight within a triangle; in return the slope jumps at edges.

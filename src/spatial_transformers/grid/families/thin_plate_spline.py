@@ -1,4 +1,4 @@
-"""Thin plate splines: the smoothest map that moves given control points (section 4.2's TPS).
+"""Thin plate splines: the smoothest map that moves given control points (sections 3.2 and 4.1).
 
 The map interpolates scattered points in closed form. Unlike in a free-form deformation, the points
 may lie anywhere. Unlike in a piecewise affine map, every point moves everything, smoothly.

@@ -73,5 +73,15 @@ def coefficients(
     return Coefficients(image, margins, tuple(coverage))
 
 
+def axis_coverage(kernel: Kernel, length: int, margin: int) -> Tensor:
+    """Return the coefficients of an axis of ones, in float64, with nothing outside it."""
+    ones = torch.ones(length, dtype=torch.float64)
+    response = ones.new_tensor(kernel.inverse_filter or (1.0,))
+    both = torch.cat((response[1:].flip(0), response))
+    whole = torch.nn.functional.conv1d(ones[None, None], both[None, None], padding=len(both) - 1)
+    inner = whole[0, 0][len(response) - 1 - margin :]  # from pixel -margin on
+    return inner[: length + 2 * margin]
+
+
 def _filtered(image: Tensor, axis: int, matrix: Tensor) -> Tensor:
     return (image.movedim(axis, -1) @ matrix.T).movedim(-1, axis)

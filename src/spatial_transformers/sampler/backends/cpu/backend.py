@@ -19,18 +19,23 @@ import torch
 from torch import Tensor
 
 from ....grid.regular import pixel_frame
+from ...._context import at_least_float32
 from ...dispatch import Spec
+from ...kernels import KERNELS
+from ...prefilter import coefficients
 from ...target import joint_batch
-from ..fused import TAPS, Fused, Gradients, Plan, regular
+from ..fused import Fused, Gradients, Plan, regular
+from .tables import tables
 
-_ABI = 2  # of csrc/call.h
+_ABI = 3  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
 _TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
 _FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
 # `Call`: whole numbers, numbers; addresses
-_FACTS, _ADDRESSES = struct.Struct("=26q28d"), struct.Struct("=11Q")
+_FACTS, _ADDRESSES = struct.Struct("=31q28d"), struct.Struct("=14Q")
+_NARROWEST = {False: 0.35, True: 0.5}  # Gaussian that polynomials follow; True: float64
 
 
 class Cpu(Fused):
@@ -58,6 +63,18 @@ class Cpu(Fused):
         """Return the names of those that are compiled and that this machine has, the best last."""
         return [] if self._library is None else self._library.instruction_sets
 
+    def why_not_kernel(self, spec: Spec) -> list[str]:
+        """Return the reasons against the kernel."""
+        kernel, named = spec.kernel, KERNELS.get(spec.mode)
+        if named is None or kernel.weight is not named.weight or kernel.count != named.count:
+            return ["its kernels are those that have a name"]
+        if isinstance(kernel.phi, Tensor):
+            return ["it takes Φ as numbers only"]
+        narrowest = _NARROWEST[spec.dtype == torch.float64]
+        if spec.mode == "gaussian" and kernel.phi[0] < narrowest:
+            return [f"it has no gaussian narrower than {narrowest} pixels"]
+        return []
+
     def forward(
         self,
         plan: Plan,
@@ -67,11 +84,13 @@ class Cpu(Fused):
         fill: Tensor | None,
     ) -> Tensor:
         """Run the forward pass; see `Fused.forward`."""
-        image, layout = regular(image)
+        weighed = _weighed(plan, image)
+        values, dtype = weighed.values, weighed.values.dtype
         shape = (joint_batch(image, coordinates), image.shape[1], *plan.size)
-        output = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
-        self._call("stn_forward", plan, layout, (image, coordinates, functions, fill), output)
-        return output
+        output = torch.empty(shape, dtype=dtype, device=image.device, memory_format=weighed.layout)
+        fill = None if fill is None else fill.to(dtype)
+        self._call("stn_forward", plan, weighed, (values, coordinates, functions, fill), output)
+        return output.to(image.dtype)
 
     def backward(
         self,
@@ -84,8 +103,10 @@ class Cpu(Fused):
         fill: Tensor | None,
     ) -> Gradients:
         """Run the backward pass; see `Fused.backward`."""
-        image, layout = regular(image)
-        inputs = (image, coordinates, functions, fill)
+        weighed = _weighed(plan, image)
+        layout, dtype = weighed.layout, weighed.values.dtype
+        fill = None if fill is None else fill.to(dtype)
+        inputs = (weighed.values, coordinates, functions, fill)
         empty = 0 in (*image.shape[:2], coordinates.shape[0])  # then nothing is written
         layouts = (layout, *[torch.contiguous_format] * 3)
         computed = (needed[0], needed[1] or needed[2], *needed[2:])  # B's comes with that of M_θ
@@ -94,15 +115,17 @@ class Cpu(Fused):
             make(t, dtype=coordinates.dtype, memory_format=to) if need and t is not None else None
             for make, t, need, to in zip(makers, inputs, computed, layouts, strict=True)
         ]
-        grad = grad.contiguous(memory_format=layout)
-        self._call("stn_backward", plan, layout, inputs, None, grad, *grads)
+        grad = grad.to(dtype).contiguous(memory_format=layout)
+        self._call("stn_backward", plan, weighed, inputs, None, grad, *grads)
+        if grads[0] is not None and not empty:
+            grads[0] = weighed.back(grads[0])
         return tuple(g if need else None for g, need in zip(grads, needed, strict=True))
 
     def _call(
         self,
         function: str,
         plan: Plan,
-        layout: torch.memory_format,
+        weighed: "_Weighed",
         inputs: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
         *outputs: Tensor | None,
     ) -> None:
@@ -110,17 +133,58 @@ class Cpu(Fused):
         if 0 in image.shape[:2] or coordinates.shape[0] == 0:
             return
         count = 0 if functions is None else functions.shape[0]
-        last = layout != torch.contiguous_format
-        facts = _facts(plan, self.isa, image.dtype, image.shape, coordinates.shape, count, last)
+        margins, taps = tuple(weighed.margins), KERNELS[plan.mode].count
+        looked_up: list[Tensor | None] = [None] * 3
+        if taps > 2:
+            looked_up[:] = tables(plan, image.shape[:1:-1], margins, image.dtype == torch.float64)
+        terms = 0 if looked_up[0] is None else looked_up[0].numel() // taps
+        last = weighed.layout != torch.contiguous_format
+        facts = _facts(
+            plan,
+            self.isa,
+            *(image.dtype, image.shape, coordinates.shape, count, last),
+            *(margins, terms),
+        )
         packed = [None if t is None else t.contiguous() for t in inputs[1:]]
-        given = (image, *packed, *outputs, *[None] * (6 - len(outputs)))
-        addresses = [0 if t is None else _address(t) for t in given]
+        outputs = (*outputs, *[None] * (6 - len(outputs)))
+        self._run_compiled(function, facts, (image, *packed, *looked_up, *outputs))
+
+    def _run_compiled(self, function: str, facts: bytes, tensors: Sequence[Tensor | None]) -> None:
+        addresses = [0 if t is None else _address(t) for t in tensors]
         library = self._library
         assert library is not None, self.missing
         call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
         failed = library.functions[function](call)
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
+
+class _Weighed(NamedTuple):
+    """What a kernel weighs: the image, or the coefficients that its prefilter makes of it."""
+
+    values: Tensor
+    layout: torch.memory_format
+    margins: Sequence[int]  # x first
+    image: Tensor | None = None  # of which they are coefficients
+
+    def back(self, grad: Tensor) -> Tensor:
+        """Return the gradient to the image of that to the values."""
+        if self.image is None:
+            return grad
+        return torch.autograd.grad(self.values, self.image, grad)[0]
+
+
+def _weighed(plan: Plan, image: Tensor) -> _Weighed:
+    image, layout = regular(image)
+    kernel = KERNELS[plan.mode]
+    if kernel.inverse_filter is None:
+        return _Weighed(image, layout, [0] * (image.ndim - 2))
+    with torch.enable_grad():
+        image = at_least_float32(image.detach()).requires_grad_()
+        paddings = [plan.padding_mode] * (image.ndim - 2)
+        found = coefficients(image, kernel, paddings, plan.align_corners, finite=False)
+        values = found.values.contiguous(memory_format=layout)
+    return _Weighed(values, layout, found.margins, image)
 
 
 def _address(tensor: Tensor) -> int:
@@ -171,20 +235,25 @@ def _facts(
     coordinates: Sequence[int],
     functions: int,
     last: bool,
+    margins: Sequence[int],
+    terms: int,
 ) -> bytes:
     """Pack what does not change between calls of the same shapes."""
-    source, form = image[2:], _FORMS[plan.form]
+    stored, form = image[2:], _FORMS[plan.form]
+    source = [n - 2 * m for n, m in zip(stored, margins[::-1], strict=True)]
     columns = 0 if form == 2 else coordinates[2]
     factors = [] if form == 2 else plan.factors(source, columns)
+    kernel = KERNELS[plan.mode]
     return _FACTS.pack(
-        *(_ABI, isa, _DTYPES.index(dtype), len(source), TAPS[plan.mode]),
+        *(_ABI, isa, _DTYPES.index(dtype), len(source), kernel.count),
         *(_PADDINGS.index(plan.padding_mode), plan.align_corners, form),
         *(max(image[0], coordinates[0]), image[1]),
-        *_padded(source[::-1], 3, 1),
+        *_padded(stored[::-1], 3, 1),
         *_padded(plan.size[::-1], 3, 1),
-        *_strides(image[1], prod(source), last),
+        *_strides(image[1], prod(stored), last),
         *_strides(image[1], prod(plan.size), last),
         *(image[0], coordinates[0], columns, functions),
+        *(max(0, terms - 2) // 2 - 1, *_padded(margins, 3), kernel.inverse_filter is None),
         *_padded([f for row in factors for f in _padded(row[: len(source)], 3)], 12),
         *_padded([row[-1] for row in factors], 4),
         *_padded(pixel_frame(source, plan.align_corners).centre, 3),

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-constexpr int64_t kAbi = 2;  // raise it with every change of `Call` or of what a field means
+constexpr int64_t kAbi = 3;  // raise it with every change of `Call` or of what a field means
 
 enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
 enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
@@ -28,10 +28,20 @@ struct Call {
   int64_t image_batch;        // divides `batch`: an image serves consecutive maps
   int64_t coordinates_batch;  // 1, or `batch`
   int64_t columns, functions;  // of M_θ; of B beyond the homogeneous coordinates
+  // Of kernels of three taps and more, which may weigh the coefficients of a prefilter: how many of
+  // these come before the image's first pixel, and whether all of an axis of ones are ones.
+  int64_t degree, lead[3], plain;
   double factor[4][3], scale[4];  // by which M_θ maps to pixels: columns of axes, and the others
   double centre[3];
   double unit[3][3];  // per axis (add, scale, offset): the pixel of a point
   const void *image_data, *coordinates_data, *functions_data, *fill_data;
+  // Per tap: two polynomials of the place between pixels, from -1 to 1, for the weight and its slope;
+  // and the weights at both ends.
+  const double* kernel_data;
+  // Per axis, from as many pixels as there are taps before the first on, to as many after the last:
+  // the pixel that is read there, or -1, and what is read there if the axis holds ones.
+  const int32_t* read_data;
+  const double* coverage_data;
   void* output_data;
   const void* grad_data;  // of the output
   // Gradients, in float64 if the image is and otherwise in float32; null where not wanted.

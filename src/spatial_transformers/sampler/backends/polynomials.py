@@ -2,8 +2,8 @@
 
 Between two pixels a kernel's values at its taps, divided by their sum where it says so, are smooth
 functions of the place there. Each is interpolated at Chebyshev's points, by the lowest degree that
-is exact to rounding: cubics and B-splines need their own degree, windowed sincs more. Slopes are the
-polynomials' derivatives, and so the right-hand ones at a kink.
+is exact to rounding: cubics and B-splines need their own degree, windowed sincs more. Slopes are
+the polynomials' derivatives, and so the right-hand ones at a kink.
 """
 
 from functools import lru_cache
@@ -17,7 +17,7 @@ from ..kernels import KERNELS, Kernel
 MOST_TAPS = 12
 _MOST_TERMS = 30
 #: How far a weight may be off, where images are float32 or narrower, and where they are float64.
-_ROUNDING = {False: 2.0**-25, True: 2.0**-47}
+_ROUNDING = {False: 2.0**-26, True: 2.0**-49}
 
 
 @lru_cache(maxsize=256)

@@ -18,14 +18,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ....grid.regular import pixel_frame
 from ...._context import at_least_float32
+from ....grid.regular import pixel_frame
 from ...dispatch import Spec
 from ...kernels import KERNELS
 from ...prefilter import coefficients
 from ...target import joint_batch
 from ..fused import Fused, Gradients, Plan, regular
-from .tables import tables
+from .tables import AxisFilter, axis_filter, poles, tables
 
 _ABI = 3  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
@@ -35,6 +35,8 @@ _PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
 _FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
 # `Call`: whole numbers, numbers; addresses
 _FACTS, _ADDRESSES = struct.Struct("=31q28d"), struct.Struct("=14Q")
+_FILTER = struct.Struct("=10q4d6Q")
+_NOT_FINITE = 3  # what `stn_filter` gives then
 _NARROWEST = {False: 0.35, True: 0.5}  # Gaussian that polynomials follow; True: float64
 
 
@@ -70,7 +72,9 @@ class Cpu(Fused):
             return ["its kernels are those that have a name"]
         if isinstance(kernel.phi, Tensor):
             return ["it takes Φ as numbers only"]
-        narrowest = _NARROWEST[spec.dtype == torch.float64]
+        if kernel.inverse_filter is not None and spec.padding_mode == "renormalise":
+            return ["it has no prefilter with renormalise, which divides by small differences"]
+        narrowest = _NARROWEST[spec.dtype == torch.float64 or spec.padding_mode == "renormalise"]
         if spec.mode == "gaussian" and kernel.phi[0] < narrowest:
             return [f"it has no gaussian narrower than {narrowest} pixels"]
         return []
@@ -84,7 +88,7 @@ class Cpu(Fused):
         fill: Tensor | None,
     ) -> Tensor:
         """Run the forward pass; see `Fused.forward`."""
-        weighed = _weighed(plan, image)
+        weighed = self._weighed(plan, image)
         values, dtype = weighed.values, weighed.values.dtype
         shape = (joint_batch(image, coordinates), image.shape[1], *plan.size)
         output = torch.empty(shape, dtype=dtype, device=image.device, memory_format=weighed.layout)
@@ -103,7 +107,7 @@ class Cpu(Fused):
         fill: Tensor | None,
     ) -> Gradients:
         """Run the backward pass; see `Fused.backward`."""
-        weighed = _weighed(plan, image)
+        weighed = self._weighed(plan, image)
         layout, dtype = weighed.layout, weighed.values.dtype
         fill = None if fill is None else fill.to(dtype)
         inputs = (weighed.values, coordinates, functions, fill)
@@ -117,8 +121,8 @@ class Cpu(Fused):
         ]
         grad = grad.to(dtype).contiguous(memory_format=layout)
         self._call("stn_backward", plan, weighed, inputs, None, grad, *grads)
-        if grads[0] is not None and not empty:
-            grads[0] = weighed.back(grads[0])
+        if grads[0] is not None and weighed.axes and not empty:
+            grads[0] = self._unfiltered(plan, weighed, grads[0])
         return tuple(g if need else None for g, need in zip(grads, needed, strict=True))
 
     def _call(
@@ -158,6 +162,76 @@ class Cpu(Fused):
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
 
+    def _weighed(self, plan: Plan, image: Tensor) -> "_Weighed":
+        """Return what the kernel weighs; by the reference's prefilter, if a pixel is not finite."""
+        image, layout = regular(image)
+        if KERNELS[plan.mode].inverse_filter is None:
+            return _Weighed(image, layout, [0] * (image.ndim - 2))
+        image = at_least_float32(image.detach())
+        axes = [
+            axis_filter(plan.mode, plan.padding_mode, plan.align_corners, length, image.dtype)
+            for length in image.shape[:1:-1]
+        ]
+        margins, values, finite = [axis.margin for axis in axes], image, True
+        for k, axis in enumerate(axes):
+            shape = [*values.shape]
+            shape[-1 - k] += 2 * axis.margin
+            filtered = torch.empty(shape, dtype=image.dtype, memory_format=layout)
+            finite &= self._filter(plan.mode, axis, -1 - k, values, filtered)
+            values = filtered
+        if finite:
+            return _Weighed(values, layout, margins, axes)
+        with torch.enable_grad():
+            image = image.requires_grad_()
+            paddings = [plan.padding_mode] * len(axes)
+            found = coefficients(
+                image, KERNELS[plan.mode], paddings, plan.align_corners, finite=False
+            )
+            values = found.values.contiguous(memory_format=layout)
+        return _Weighed(values, layout, margins, axes, image)
+
+    def _unfiltered(self, plan: Plan, weighed: "_Weighed", grad: Tensor) -> Tensor:
+        """Return the gradient to the image of that to what the kernel weighs."""
+        if weighed.image is not None:
+            return torch.autograd.grad(weighed.values, weighed.image, grad)[0]
+        for k, axis in reversed([*enumerate(weighed.axes)]):
+            shape = [*grad.shape]
+            shape[-1 - k] -= 2 * axis.margin
+            found = torch.empty(shape, dtype=grad.dtype, memory_format=weighed.layout).zero_()
+            self._filter(plan.mode, axis, -1 - k, found, grad, transposed=True)
+            grad = found
+        return grad
+
+    def _filter(
+        self,
+        mode: str,
+        axis: AxisFilter,
+        dim: int,
+        pixels: Tensor,
+        filtered: Tensor,
+        transposed: bool = False,
+    ) -> bool:
+        """Filter along an axis, or back with `transposed`; whether all of the result is finite."""
+        library = self._library
+        assert library is not None, self.missing
+        if pixels.numel() == 0:
+            return True
+        length, inner = pixels.shape[dim], prod(pixels.shape[pixels.ndim + dim + 1 :])
+        inner *= 1 if pixels.is_contiguous() else pixels.shape[1]  # channels last
+        given, to = (filtered, pixels) if transposed else (pixels, filtered)
+        found = poles(mode)
+        call = _FILTER.pack(
+            *(_ABI, self.isa, pixels.dtype == torch.float64, transposed),
+            *(pixels.numel() // (inner * length), length, length + 2 * axis.margin, inner),
+            *(len(axis.read), len(found), *_padded(found, 4)),
+            *map(_address, (axis.read, axis.written, given, to)),
+            *(0, library.parallel_for),
+        )
+        failed = library.functions["stn_filter"](call)
+        if failed not in (0, _NOT_FINITE):
+            raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+        return failed == 0
+
 
 class _Weighed(NamedTuple):
     """What a kernel weighs: the image, or the coefficients that its prefilter makes of it."""
@@ -165,26 +239,8 @@ class _Weighed(NamedTuple):
     values: Tensor
     layout: torch.memory_format
     margins: Sequence[int]  # x first
-    image: Tensor | None = None  # of which they are coefficients
-
-    def back(self, grad: Tensor) -> Tensor:
-        """Return the gradient to the image of that to the values."""
-        if self.image is None:
-            return grad
-        return torch.autograd.grad(self.values, self.image, grad)[0]
-
-
-def _weighed(plan: Plan, image: Tensor) -> _Weighed:
-    image, layout = regular(image)
-    kernel = KERNELS[plan.mode]
-    if kernel.inverse_filter is None:
-        return _Weighed(image, layout, [0] * (image.ndim - 2))
-    with torch.enable_grad():
-        image = at_least_float32(image.detach()).requires_grad_()
-        paddings = [plan.padding_mode] * (image.ndim - 2)
-        found = coefficients(image, kernel, paddings, plan.align_corners, finite=False)
-        values = found.values.contiguous(memory_format=layout)
-    return _Weighed(values, layout, found.margins, image)
+    axes: Sequence[AxisFilter] = ()  # of the prefilter, x first
+    image: Tensor | None = None  # for autograd, where it does the work
 
 
 def _address(tensor: Tensor) -> int:
@@ -219,7 +275,7 @@ def _load(folder: Path) -> _Library | str:
         return f"its library has interface {found[0]}, not {_ABI}: install the package anew"
     library.stn_isa_name.restype, library.stn_isa_name.argtypes = ctypes.c_char_p, [ctypes.c_int64]
     functions = {}
-    for name in ("stn_forward", "stn_backward"):
+    for name in ("stn_forward", "stn_backward", "stn_filter"):
         functions[name] = getattr(library, name)
         functions[name].argtypes, functions[name].restype = [ctypes.c_char_p], ctypes.c_int32
     names = (library.stn_isa_name(k) for k in range(8))

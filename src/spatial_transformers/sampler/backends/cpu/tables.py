@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ...kernels import KERNELS
+from ...kernels import KERNELS, filter_poles
 from ...padding import FILLING, move_inside
-from ...prefilter import axis_coverage
+from ...prefilter import axis_coverage, filter_taps, reaches
 from ..fused import Plan
 from ..polynomials import tap_polynomials
 
 
-def tables(plan: Plan, stored: Sequence[int], margins: Sequence[int], precise: bool) -> list[Tensor]:
+def tables(
+    plan: Plan, stored: Sequence[int], margins: Sequence[int], precise: bool
+) -> list[Tensor]:
     """Return `kernel_data`, `read_data` and `coverage_data` of `Call`.
 
     Args:
@@ -23,11 +26,40 @@ def tables(plan: Plan, stored: Sequence[int], margins: Sequence[int], precise: b
         precise: whether the image is float64.
 
     """
-    read, coverage = zip(
-        *(_axis(plan.mode, plan.padding_mode, plan.align_corners, *a) for a in zip(stored, margins)),
-        strict=True,
-    )
+    facts = plan.mode, plan.padding_mode, plan.align_corners
+    axes = [_axis(*facts, *sizes) for sizes in zip(stored, margins, strict=True)]
+    read, coverage = zip(*axes, strict=True)
+    precise |= plan.padding_mode == "renormalise"  # whose sums may be small differences
     return [_kernel(plan.mode, plan.phi, precise), torch.cat(read), torch.cat(coverage)]
+
+
+class AxisFilter(NamedTuple):
+    """What the prefilter of an axis reads and writes, of a line that reaches beyond both ends."""
+
+    margin: int  # coefficients before the first pixel's
+    read: Tensor  # per place of the line: the pixel that is read, or -1
+    written: Tensor  # the coefficient that is written, or -1
+
+
+@lru_cache(maxsize=1024)
+def axis_filter(
+    mode: str, padding_mode: str, align_corners: bool, length: int, dtype: torch.dtype
+) -> AxisFilter:
+    """Return what `stn_filter` reads and writes along an axis."""
+    margin, around = reaches(padding_mode, len(filter_taps(KERNELS[mode], dtype)) - 1)
+    ahead = max(margin, around)
+    place = torch.arange(-ahead, length + ahead, dtype=torch.float64)
+    read = move_inside(place, length, padding_mode, align_corners)
+    read = read.where((place >= -around) & (place < length + around), -1)
+    written = place + margin
+    written = written.where((written >= 0) & (written < length + 2 * margin), -1)
+    return AxisFilter(margin, read.to(torch.int32), written.to(torch.int32))
+
+
+@lru_cache
+def poles(mode: str) -> list[float]:
+    """Return the poles of a prefilter."""
+    return filter_poles(KERNELS[mode])[1].real.tolist()
 
 
 @lru_cache(maxsize=256)
@@ -41,7 +73,7 @@ def _kernel(mode: str, phi: tuple[float, ...], precise: bool) -> Tensor:
 def _axis(
     mode: str, padding_mode: str, align_corners: bool, length: int, margin: int
 ) -> tuple[Tensor, Tensor]:
-    """Return what is read, and what would be read of ones, from a kernel's width before an axis on."""
+    """Return what is read, and what would be read of ones, from a kernel's width before on."""
     kernel = KERNELS[mode]
     pixels = torch.arange(-kernel.count, length + kernel.count, dtype=torch.float64)
     outside = (pixels < 0) | (pixels > length - 1)

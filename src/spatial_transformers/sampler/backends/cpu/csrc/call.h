@@ -49,6 +49,20 @@ struct Call {
   ParallelFor parallel_for;
 };
 
+// A prefilter along one axis of (outer, length, inner) values: to (outer, written_length, inner), or
+// back with `transposed`, added to values.
+struct Filter {
+  int64_t abi, isa, precise, transposed;
+  int64_t outer, length, written_length, inner;
+  int64_t buffer, poles;  // a line's values when it is filtered; of the filter, within the unit circle
+  double pole[4];
+  const int32_t *read, *written;  // where a line's values come from and go to, or -1
+  const void* from;
+  void* to;
+  int32_t* failed;
+  ParallelFor parallel_for;
+};
+
 #define STN_API extern "C" __attribute__((visibility("default")))
 
 STN_API int64_t stn_abi();
@@ -56,3 +70,4 @@ STN_API int64_t stn_call_size();
 STN_API const char* stn_isa_name(int64_t isa);  // null: there is none, or this machine lacks it
 STN_API int32_t stn_forward(const Call*);       // 0, or 1: out of memory, 2: another interface
 STN_API int32_t stn_backward(const Call*);
+STN_API int32_t stn_filter(const Filter*);  // 3 too: a result is not finite

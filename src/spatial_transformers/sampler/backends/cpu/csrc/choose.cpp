@@ -17,7 +17,7 @@ constexpr int64_t kNarrow = 128;           // longer rows are cut into windows s
 constexpr int64_t kFew = 8;                // channels that are taken by fours for wide kernels
 constexpr int64_t kStrips = 8;             // of a block's gradient, where there are few blocks
 constexpr int64_t kLeastStrip = 4;         // of its rows are a kernel's, at least
-constexpr int64_t kMostCopied = 1 << 24;   // bytes of the images that wide kernels copy at a time
+constexpr int64_t kMostCopied = 1 << 22;   // bytes of the images that wide kernels copy at a time
 constexpr int64_t kTransposed = 1 << 17;   // most pixels of source and target that are transposed
 
 int64_t product(const int64_t* sizes, int64_t count) {

@@ -102,6 +102,9 @@ struct Backward {
   Run find_ranges, gather, scatter;
 };
 
+// Runs tasks of a filter: sixteen lines each, within one of `outer` where `inner` is as long.
+using FilterRun = void (*)(const Filter&, int64_t begin, int64_t end);
+
 struct WidePasses {
   Run pack, forward, gather, scatter, collect;
 };

@@ -98,17 +98,20 @@ inline R sum_of(const Quad<R>& four) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// Each of four numbers four times: a weight per tap, for four channels.
+// Each of four numbers four times: a weight per tap, for four channels. As many numbers are read as a
+// vector holds: to bring fewer into a wide one, compilers store them.
 template <class R>
 STN_INLINE Row<R, 16> each_four_times(const R* from) {
-  Quad<R> q;
-  load_block(from, q);
   Row<R, 16> row;
-  if constexpr (Row<R, 16>::kLane == 16) {
-    row.part[0] = __builtin_shufflevector(q, q, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  } else if constexpr (Row<R, 16>::kLane == 8) {
-    row.part[0] = __builtin_shufflevector(q, q, 0, 0, 0, 0, 1, 1, 1, 1);
-    row.part[1] = __builtin_shufflevector(q, q, 2, 2, 2, 2, 3, 3, 3, 3);
+  if constexpr (Row<R, 16>::kLane >= 8) {
+    typename Row<R, 16>::Part q;
+    __builtin_memcpy(&q, from, sizeof q);
+    if constexpr (Row<R, 16>::kLane == 16) {
+      row.part[0] = __builtin_shufflevector(q, q, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+    } else {
+      row.part[0] = __builtin_shufflevector(q, q, 0, 0, 0, 0, 1, 1, 1, 1);
+      row.part[1] = __builtin_shufflevector(q, q, 2, 2, 2, 2, 3, 3, 3, 3);
+    }
   } else {
     STN_UNROLL
     for (int p = 0; p < Row<R, 16>::kParts; ++p)
@@ -121,13 +124,17 @@ STN_INLINE Row<R, 16> each_four_times(const R* from) {
 template <class R>
 STN_INLINE Row<R, 16> four_times(const R* from) {
   Row<R, 16> row;
+  constexpr int kLane = Row<R, 16>::kLane;
+  typename Row<R, 16>::Part q;
+  if constexpr (kLane >= 8) __builtin_memcpy(&q, from, sizeof q);
   STN_UNROLL
   for (int p = 0; p < Row<R, 16>::kParts; ++p) {
-    constexpr int kLane = Row<R, 16>::kLane, kStep = kLane < 4 ? kLane : 4;
-    STN_UNROLL
-    for (int k = 0; k < kLane; k += kStep)
-      __builtin_memcpy(reinterpret_cast<R*>(&row.part[p]) + k,
-                       from + (p * kLane + k) % 4, kStep * sizeof(R));
+    if constexpr (kLane == 16)
+      row.part[p] = __builtin_shufflevector(q, q, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+    else if constexpr (kLane == 8)
+      row.part[p] = __builtin_shufflevector(q, q, 0, 1, 2, 3, 0, 1, 2, 3);
+    else
+      __builtin_memcpy(&row.part[p], from + p * kLane % 4, sizeof q);
   }
   return row;
 }

@@ -14,6 +14,8 @@
   Backward backward_of(const Call&, double);   \
   WidePasses wide_passes(const Call&, float);  \
   WidePasses wide_passes(const Call&, double); \
+  FilterRun filter_of(float);                  \
+  FilterRun filter_of(double);                 \
   }
 STN_DECLARE(stn_baseline)
 #ifdef STN_X86
@@ -51,12 +53,14 @@ struct Isa {
   Run (*forward[2])(const Call&);  // for what is computed with in float, and in double
   Backward (*backward[2])(const Call&);
   WidePasses (*wide[2])(const Call&);
+  FilterRun (*filter[2])();
 };
 
 #define STN_CODE(function, isa)                                     \
   {[](const Call& call) { return isa::function(call, float()); },   \
    [](const Call& call) { return isa::function(call, double()); }}
-#define STN_SET(isa) STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa)
+#define STN_SET(isa) STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),  \
+  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
 
 const Isa kIsas[] = {  // the best last
     {"baseline", true, STN_SET(stn_baseline)},  // runs anywhere, and large planes need it
@@ -69,12 +73,16 @@ const Isa kIsas[] = {  // the best last
 };
 constexpr int64_t kIsaCount = sizeof kIsas / sizeof *kIsas;
 
-const Isa& isa_of(const Job& job) {
-  int64_t isa = job.call.isa;
-  if (job.pixels * job.call.image.pixel >= INT32_MAX / 2) isa = 0;
+// The best one for -1.
+const Isa& isa_of(int64_t isa) {
   if (isa < 0)
     for (int64_t k = 0; k < kIsaCount; ++k) isa = kIsas[k].available ? k : isa;
   return kIsas[isa];
+}
+
+const Isa& isa_of(const Job& job) {
+  const bool large = job.pixels * job.call.image.pixel >= INT32_MAX / 2;
+  return isa_of(large ? 0 : job.call.isa);
 }
 
 struct Loop {
@@ -186,6 +194,16 @@ int32_t run_backward(const Job& job) {
   return failed;
 }
 
+struct FilterLoop {
+  FilterRun run;
+  const Filter* filter;
+};
+
+void filter_body(int64_t begin, int64_t end, void* context) {
+  const FilterLoop& loop = *static_cast<FilterLoop*>(context);
+  loop.run(*loop.filter, begin, end);
+}
+
 // Runs a job that has memory for its sums.
 template <class Use>
 int32_t with_sums(Job& job, Use use) {
@@ -248,4 +266,18 @@ int32_t stn_backward(const Call* call) {
   }
   Job job = backward_job(*call);
   return with_sums(job, [&] { return run_backward(job); });
+}
+
+int32_t stn_filter(const Filter* given) {
+  if (given->abi != kAbi) return 2;
+  Filter filter = *given;
+  int32_t failed = 0;
+  filter.failed = &failed;
+  constexpr int64_t kLines = 16;
+  const int64_t lines = filter.inner < kLines ? filter.outer * filter.inner : filter.inner;
+  const int64_t tasks = (lines + kLines - 1) / kLines * (filter.inner < kLines ? 1 : filter.outer);
+  FilterLoop loop{isa_of(filter.isa).filter[filter.precise](), &filter};
+  const int64_t grain = kGrain / (filter.buffer * kLines) + 1;
+  const int32_t stopped = filter.parallel_for(0, tasks, grain, filter_body, &loop);
+  return stopped ? stopped : failed;
 }

@@ -115,12 +115,31 @@ struct WideAxis {
     }
   }
 
-  // Divides the weights by the sum of those that read a pixel.
-  STN_SHARED void renormalise(int64_t taps) {
-    for (int64_t k = 0; k < taps; ++k) each(i) {
-      const R sum = inside[i] == 0 ? 1 : inside[i], of = weight[k][i];
-      weight[k][i] = of / sum;
-      if (kSlopes) slope[k][i] = (slope[k][i] * sum - of * inside_slope[i]) / (sum * sum);
+  // Divides the weights of points at the border by the sum of those that read a pixel. This may be a
+  // small difference, so that they are evaluated once more, as precisely as can be.
+  STN_SHARED void renormalise(const Call& call, const Lanes<R>& x, const Lanes<Index>& alive,
+                              const double* coverage) {
+    const int64_t taps = call.taps, terms = call.degree + 1;
+    each(i) {
+      bool whole = true;
+      for (int64_t k = 0; k < taps; ++k) whole &= coverage[start[i] + k] == 1;
+      inside[i] = 1;
+      if (whole || !alive[i]) continue;
+      double w[kMostTaps], change[kMostTaps], sum = 0, sum_slope = 0;
+      const double place = place_of(taps, x[i]);
+      for (int64_t k = 0; k < taps; ++k) {
+        const double* row = call.kernel_data + k * (2 * terms + 2);
+        w[k] = place == -1 ? row[2 * terms] : place == 1 ? row[2 * terms + 1] : at(row, terms, place);
+        change[k] = at(row + terms, terms, place);
+        sum += w[k] * coverage[start[i] + k];
+        sum_slope += change[k] * coverage[start[i] + k];
+      }
+      inside[i] = R(sum);
+      sum = sum == 0 ? 1 : sum;
+      for (int64_t k = 0; k < taps; ++k) {
+        weight[k][i] = R(w[k] / sum);
+        if (kSlopes) slope[k][i] = R((change[k] * sum - w[k] * sum_slope) / (sum * sum));
+      }
     }
   }
 
@@ -132,6 +151,17 @@ struct WideAxis {
   }
 
  private:
+  static double place_of(int64_t taps, R x) {
+    const double apart = double(x) - double(taps % 2 ? even(x) : floor_of(x));
+    return taps % 2 ? 2 * apart : 2 * apart - 1;
+  }
+
+  static double at(const double* terms, int64_t count, double x) {
+    double total = terms[count - 1];
+    for (int64_t p = count - 2; p >= 0; --p) total = total * x + terms[p];
+    return total;
+  }
+
   // The pixel of the copy at which a point's taps begin, whose first one would be anywhere.
   Index settle(const Call& call, const Polynomials<R>& kernel, int a, int i, R first, Index live) {
     const int64_t taps = kernel.taps;
@@ -175,7 +205,8 @@ struct WideAxis {
 template <class R, int D, bool kSlopes>
 struct WideTaps {
   WideAxis<R, kSlopes> axis[D];
-  alignas(64) R across[kTile][16], across_slope[kSlopes ? kTile : 1][16];  // of x, a point's together
+  // Of x, a point's together; there is another point to read beyond the last.
+  alignas(64) R across[kTile + 1][16], across_slope[kSlopes ? kTile + 1 : 1][16];
   Lanes<Index> alive;
   bool fills;  // whether some of the tile's weights are the fill's
   Lanes<R> share, share_slope[D];
@@ -189,7 +220,7 @@ struct WideTaps {
     }
     for (int a = 0; a < D; ++a) axis[a].set(call, kernel, a, pixel[a], alive);
     fills = (call.padding == kConstant || call.padding == kRenormalise) && !inside(call);
-    if (fills) cover(call);
+    if (fills) cover(call, pixel);
     bring(kernel.taps, axis[0].weight, across);
     if constexpr (kSlopes) bring(kernel.taps, axis[0].slope, across_slope);
   }
@@ -205,19 +236,20 @@ struct WideTaps {
     return all == -1;
   }
 
-  void cover(const Call& call) {
+  void cover(const Call& call, const Lanes<R> (&pixel)[D]) {
     const double* coverage = call.coverage_data;
-    for (int a = 0; a < D; ++a) {
-      axis[a].cover(call.taps, coverage);
-      coverage += call.source[a] + 2 * call.taps;
-    }
-    if (call.padding == kConstant) return find_share();
-    fills = false;
+    const bool divides = call.padding == kRenormalise;
     each(i) share[i] = 1;
     for (int a = 0; a < D; ++a) {
+      if (divides)
+        axis[a].renormalise(call, pixel[a], alive, coverage);
+      else
+        axis[a].cover(call.taps, coverage);
       each(i) share[i] *= axis[a].inside[i];
-      axis[a].renormalise(call.taps);
+      coverage += call.source[a] + 2 * call.taps;
     }
+    if (!divides) return find_share();
+    fills = false;
     each(i) if (!(share[i] > R(1e-3))) axis[0].clear(call.taps, i);
   }
 

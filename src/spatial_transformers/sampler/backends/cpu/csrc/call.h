@@ -35,8 +35,8 @@ struct Call {
   double centre[3];
   double unit[3][3];  // per axis (add, scale, offset): the pixel of a point
   const void *image_data, *coordinates_data, *functions_data, *fill_data;
-  // Per tap: two polynomials of the place between pixels, from -1 to 1, for the weight and its slope;
-  // and the weights at both ends.
+  // Per tap: two polynomials of the place between pixels, from -1 to 1, for the weight and its
+  // slope; and the weights at both ends.
   const double* kernel_data;
   // Per axis, from as many pixels as there are taps before the first on, to as many after the last:
   // the pixel that is read there, or -1, and what is read there if the axis holds ones.
@@ -49,12 +49,12 @@ struct Call {
   ParallelFor parallel_for;
 };
 
-// A prefilter along one axis of (outer, length, inner) values: to (outer, written_length, inner), or
-// back with `transposed`, added to values.
+// A prefilter along one axis of (outer, length, inner) values: to (outer, written_length, inner),
+// or back with `transposed`, added to values.
 struct Filter {
   int64_t abi, isa, precise, transposed;
   int64_t outer, length, written_length, inner;
-  int64_t buffer, poles;  // a line's values when it is filtered; of the filter, within the unit circle
+  int64_t buffer, poles;  // a line's values when it is filtered; of the filter, inside |z| = 1
   double pole[4];
   const int32_t *read, *written;  // where a line's values come from and go to, or -1
   const void* from;

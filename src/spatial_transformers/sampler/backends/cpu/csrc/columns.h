@@ -40,7 +40,8 @@ struct Steps {
 template <class Axes>
 STN_INLINE int64_t start_of(const Wide& wide, const Axes& axis, int64_t i) {
   const int64_t last = wide.call.ndim > 2 ? int64_t(axis[wide.call.ndim - 1].start[i]) : 0;
-  return ((last * wide.extent[1] + axis[1].start[i]) * wide.extent[0] + axis[0].start[i]) * wide.side;
+  const int64_t row = last * wide.extent[1] + axis[1].start[i];
+  return (row * wide.extent[0] + axis[0].start[i]) * wide.side;
 }
 
 // Σ over rows of weight × row; with kSlopes also of slope × row.
@@ -59,8 +60,8 @@ STN_INLINE void add_rows(const R* from, const Steps& steps, const R* weight, con
   }
 }
 
-// The columns of a point: sums over all axes but x, of values, and with kSlopes of their slopes along
-// every such axis.
+// The columns of a point: sums over all axes but x, of values, and with kSlopes of their slopes
+// along every such axis.
 template <bool kSlopes, int D, class R, int V, int N>
 STN_INLINE void columns_of(const WideAxis<R, kSlopes> (&axis)[D], int64_t i, const Steps& steps,
                            const R* from, Row<R, V> (&sum)[D][N]) {
@@ -167,7 +168,7 @@ STN_INLINE void slopes_of(const WideTaps<R, D, true>& taps, int64_t i, const Ste
   }
 }
 
-// Eq. 6 for the taps of a point: weight × gradient is added to rows `low` to `high` of the slowest axis.
+// Eq. 6 for the taps of a point: weight × gradient is added, in some rows of the slowest axis.
 template <class S, class R, int D>
 STN_INLINE void add_point(const WideTaps<R, D, false>& taps, int64_t i, const Steps& steps, R* to,
                           const R* grad, Range rows) {

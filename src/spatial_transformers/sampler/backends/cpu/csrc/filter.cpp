@@ -1,8 +1,8 @@
-// The prefilter of B-splines along one axis, as recursions, and its transpose, of one instruction set
-// and for numbers STN_REAL.
+// The prefilter of B-splines along one axis, as recursions, and its transpose, of one instruction
+// set and for numbers STN_REAL.
 //
-// Sixteen lines are filtered side by side. They begin and end so far outside the image that what lies
-// beyond has no weight, as the reference's filter of finite length does.
+// Sixteen lines are filtered side by side. They begin and end so far outside the image that what
+// lies beyond has no weight, as the reference's filter of finite length does.
 //
 // Source: Unser, Splines: a perfect fit for signal and image processing, 1999, box 2.
 #include "rows.h"
@@ -12,8 +12,7 @@ namespace {
 
 constexpr int64_t kLines = 16;
 
-// The lines of a task: in memory, one begins `start` values after the first and its values follow at
-// `inner`.
+// The lines of a task, side by side in memory or each `inner` values or a line's length apart.
 struct Lines {
   int64_t first, count;
 

@@ -109,8 +109,8 @@ struct WidePasses {
   Run pack, forward, gather, scatter, collect;
 };
 
-// A call of a kernel of three taps and more. A copy of the image with a margin is read, in which every
-// tap of every point is a pixel, and channels lie side by side in blocks.
+// A call of a kernel of three taps and more. A copy of the image with a margin is read, in which
+// every tap of every point is a pixel, and channels lie side by side in blocks.
 struct Wide : Job {
   int64_t side;            // channels of a block: 1, 4 or 16
   int64_t extent[3];       // of the copy in pixels: a margin as wide as there are taps on all sides

@@ -1,7 +1,7 @@
 // The copy of an image with a margin that wide kernels read, and the way back of its gradient.
 //
-// What a padding reads outside lies in the margin, so that every tap is a pixel. Channels lie side by
-// side, 1, 4 or 16 of them in a block, as numbers that are computed with.
+// What a padding reads outside lies in the margin, so that every tap is a pixel. Channels lie side
+// by side, 1, 4 or 16 of them in a block, as numbers that are computed with.
 #pragma once
 #include "read.h"
 #include "transpose.h"
@@ -39,9 +39,9 @@ STN_SHARED void take_points(const Call& call, const Strides& strides, const char
     return points_of<16>(call, from, strides.channel, channels, count, to);
   as_stored<R>(call, [&](auto zero) {
     const auto* values = typed<decltype(zero)>(from);
-    for (int64_t i = 0; i < count; ++i)
+    for (int64_t i = 0; i < count; ++i, values += strides.pixel)
       for (int64_t c = 0; c < side; ++c)
-        to[i * side + c] = c < channels ? widen(values[i * strides.pixel + c * strides.channel]) : 0;
+        to[i * side + c] = c < channels ? widen(values[c * strides.channel]) : 0;
   });
 }
 
@@ -100,14 +100,15 @@ void pack(const Job& job, int64_t begin, int64_t end) {
           continue;
         }
         const int64_t start = (read_z * call.source[1] + read_y) * call.source[0];
-        pack_row(wide, image + start * call.image.pixel * size_of(call), channels_in(wide, block), to);
+        const char* from = image + start * call.image.pixel * size_of(call);
+        pack_row(wide, from, channels_in(wide, block), to);
       }
   }
 }
 
-// Adds values to others, and sets them to 0.
+// Adds values to others.
 template <class R>
-inline void move_sum(R* from, int64_t count, R* to) {
+inline void add_values(R* from, int64_t count, R* to) {
   for (int64_t i = 0; i < count; ++i) to[i] += from[i];
 }
 
@@ -124,7 +125,7 @@ STN_SHARED void fold_axis(const Wide& wide, int a, R* grads) {
     for (int64_t j = 0; j < length + 2 * margin; ++j) {
       if (j == margin) j += length;
       if (j < length + 2 * margin && read[j] >= 0)
-        move_sum(grads + j * inner, inner, grads + (margin + read[j]) * inner);
+        add_values(grads + j * inner, inner, grads + (margin + read[j]) * inner);
     }
 }
 

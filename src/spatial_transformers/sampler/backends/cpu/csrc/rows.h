@@ -98,8 +98,8 @@ inline R sum_of(const Quad<R>& four) {
   return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
-// Each of four numbers four times: a weight per tap, for four channels. As many numbers are read as a
-// vector holds: to bring fewer into a wide one, compilers store them.
+// Each of four numbers four times: a weight per tap, for four channels. As many numbers are read as
+// a vector holds: to bring fewer into a wide one, compilers store them.
 template <class R>
 STN_INLINE Row<R, 16> each_four_times(const R* from) {
   Row<R, 16> row;

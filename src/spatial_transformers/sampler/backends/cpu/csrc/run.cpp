@@ -59,7 +59,8 @@ struct Isa {
 #define STN_CODE(function, isa)                                     \
   {[](const Call& call) { return isa::function(call, float()); },   \
    [](const Call& call) { return isa::function(call, double()); }}
-#define STN_SET(isa) STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),  \
+#define STN_SET(isa)                                                                      \
+  STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),      \
   {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
 
 const Isa kIsas[] = {  // the best last

@@ -115,8 +115,8 @@ struct WideAxis {
     }
   }
 
-  // Divides the weights of points at the border by the sum of those that read a pixel. This may be a
-  // small difference, so that they are evaluated once more, as precisely as can be.
+  // Divides the weights of points at the border by the sum of those that read a pixel. This may be
+  // a small difference, so that they are evaluated once more, as precisely as can be.
   STN_SHARED void renormalise(const Call& call, const Lanes<R>& x, const Lanes<Index>& alive,
                               const double* coverage) {
     const int64_t taps = call.taps, terms = call.degree + 1;
@@ -129,7 +129,8 @@ struct WideAxis {
       const double place = place_of(taps, x[i]);
       for (int64_t k = 0; k < taps; ++k) {
         const double* row = call.kernel_data + k * (2 * terms + 2);
-        w[k] = place == -1 ? row[2 * terms] : place == 1 ? row[2 * terms + 1] : at(row, terms, place);
+        const double* ends = row + 2 * terms;
+        w[k] = place == -1 ? ends[0] : place == 1 ? ends[1] : at(row, terms, place);
         change[k] = at(row + terms, terms, place);
         sum += w[k] * coverage[start[i] + k];
         sum_slope += change[k] * coverage[start[i] + k];
@@ -168,7 +169,8 @@ struct WideAxis {
     const R length = R(call.source[a]), low = -R(taps);
     if (!live) return clear(taps, i), Index(0);
     if (first >= low && first <= length) return Index(first);
-    if (call.padding != kWrap && call.padding != kReflection) return Index(first < low ? low : length);
+    const bool folds = call.padding == kWrap || call.padding == kReflection;
+    if (!folds) return Index(first < low ? low : length);
     if (magnitude(first) >= whole_from<R>) lump(taps, i);
     if (call.padding == kWrap) return Index(remainder_of(first, length));
     const R period = call.align_corners ? 2 * (length - 1) : 2 * length;

@@ -8,13 +8,14 @@
 namespace STN_ISA {
 namespace {
 
-constexpr int64_t kAhead = 16, kAsked = 2;  // points that memory is asked for before; one of so many
+constexpr int64_t kAhead = 16;  // points before one is read, its memory is asked for
+constexpr int64_t kAsked = 2;   // for one of so many points
 
-// The sum of a point's channel once more, without the taps that have no weight: these may read what is
-// not finite. With an axis, the sum of its slopes, in which such taps count as 0.
+// The sum of a point's channel once more, without the taps that have no weight: these may read what
+// is not finite. With slopes the sum of those along an axis, in which such taps count as 0.
 template <class R, int D, bool kSlopes>
-STN_SHARED R sum_again(const Wide& wide, const WideTaps<R, D, kSlopes>& taps, int64_t i, const R* from,
-                       int axis) {
+STN_SHARED R sum_again(const Wide& wide, const WideTaps<R, D, kSlopes>& taps, int64_t i,
+                       const R* from, int axis) {
   const Steps steps(wide);
   const int64_t deep = D > 2 ? steps.taps : 1;
   R total = 0;
@@ -107,6 +108,7 @@ STN_SHARED void add_slopes(const Wide& wide, const WideTaps<R, D, true>& taps, c
                            const R* gradient, int64_t count, Lanes<R> (&grad)[D]) {
   const Steps steps(wide);
   for (int64_t i = 0; i < count; ++i) {
+    if (i % kAsked == 0) fetch_rows(wide, taps.axis, i + kAhead, steps, copy);
     const R *from = copy + start_of(wide, taps.axis, i), *g = gradient + i * S::kSide;
     Quad<R> slopes[D] = {};
     slopes_of<S>(taps, i, steps, from, g, slopes);
@@ -161,8 +163,8 @@ void gather(const Job& job, int64_t begin, int64_t end) {
   const Call& call = job.call;
   const Polynomials<R> kernel(call);
   const int64_t entries = call.form == kPoints ? 0 : job.rows() * call.columns;
-  const int64_t images = wide.first + wide.images < call.image_batch ? wide.images
-                                                                     : call.image_batch - wide.first;
+  const int64_t left = call.image_batch - wide.first;
+  const int64_t images = left < wide.images ? left : wide.images;
   const int64_t tasks = images * served(call) * job.groups;
   const int64_t step = job.summed == Summed::kByOwner ? job.groups : tasks;
   R* lanes = static_cast<R*>(__builtin_alloca(sizeof(R) * (entries * kLanes + 1)));
@@ -184,19 +186,22 @@ void gather(const Job& job, int64_t begin, int64_t end) {
     }
 }
 
-// Adds a tile's part of eq. 6 to the rows of a strip, which no other task adds to. Points that follow
-// one another would wait for the same memory: one takes every sixteenth.
+// Adds a tile's part of eq. 6 to the rows of a strip, which no other task adds to. Neighbours would
+// wait for the same memory: points follow one another that are sixteen apart.
 template <class S, class R, int D>
 STN_SHARED void add_points(const Wide& wide, const WideTaps<R, D, false>& taps, Range rows,
                            const R* gradient, int64_t count, R* grads) {
   const Steps steps(wide);
   for (int64_t j = 0; j < kTile; ++j) {
     const int64_t i = j % 4 * (kTile / 4) + j / 4;
+    if (j % (2 * kAsked) == 0) fetch_rows(wide, taps.axis, i + kAhead / 4, steps, grads);
     if (i >= count) continue;
-    const int64_t start = taps.axis[D - 1].start[i], low = rows.low - start, high = rows.high - start;
+    const int64_t start = taps.axis[D - 1].start[i];
+    const int64_t low = rows.low - start, high = rows.high - start;
     const Range own{low > 0 ? low : 0, high < steps.taps ? high : steps.taps};
     if (!taps.alive[i] || own.low >= own.high) continue;
-    add_point<S>(taps, i, steps, grads + start_of(wide, taps.axis, i), gradient + i * S::kSide, own);
+    R* to = grads + start_of(wide, taps.axis, i);
+    add_point<S>(taps, i, steps, to, gradient + i * S::kSide, own);
   }
 }
 

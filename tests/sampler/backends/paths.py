@@ -135,10 +135,22 @@ WIDE = (
     Path("wide, one grid", (3, 3, 40, 30), None, thetas=1, options=wide("gaussian")),
     Path("wide, far outside", (2, 3, 40, 30), None, spread=3.0, options=wide("mitchell", "border")),
     Path("wide, folded often", (2, 2, 5, 4), None, spread=3.0, options=wide("gaussian", "wrap")),
+    Path("wide, mirrored", (2, 2, 5, 4), None, spread=3.0, options=wide("bicubic", "reflection")),
     Path("wide, image alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("image",)),
     Path("wide, θ alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("where",)),
     Path("wide, fill alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("fill",)),
-    Path("wide, several waves", (9, 3, 220, 210), size=(20, 30), options=wide("lanczos2")),
+    Path("wide, several waves", (9, 3, 220, 210), size=(70, 80), options=wide("lanczos2")),
+    Path("wide, few points", (2, 3, *STRIP), size=(9, 13), options=wide("bspline3")),
+    Path(
+        "wide, few points, border", (2, 1, *STRIP), size=(9, 13), options=wide("gaussian", "border")
+    ),
+    Path(
+        "wide, few points, 3-D",
+        (1, 9, 30, 29, 28),
+        partial(Affine, 3),
+        (6, 5, 7),
+        options=wide("lanczos2"),
+    ),
 )
 
 #: A path per rule of `has_blocks`, `has_windows`, `has_cells`, `has_margins` and how they cut.

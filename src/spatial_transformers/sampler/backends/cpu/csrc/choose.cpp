@@ -148,12 +148,16 @@ Summed summed_by(const Job& job) {
   return owners ? Summed::kByOwner : Summed::kByGroup;
 }
 
-// Few blocks of images are copied, and their gradients summed, in parts.
+// Few blocks of images are copied, and their gradients summed, in parts. None is copied where fewer
+// pixels are read.
 void cut_copy(Wide& wide) {
   const int64_t blocks = wide.images * wide.blocks, rows = wide.extent[wide.call.ndim - 1];
   const int64_t parts = blocks < kManyTasks ? up(kManyTasks, blocks) : 1;
   wide.slab_rows = up(rows, parts < rows ? parts : rows);
   wide.slabs = up(rows, wide.slab_rows);
+  int64_t taps = wide.points * (wide.call.batch / wide.call.image_batch);
+  for (int64_t a = 0; a < wide.call.ndim; ++a) taps *= wide.call.taps;
+  if (taps < wide.pixels) wide.slabs = 0;
   const int64_t least = kLeastStrip * wide.call.taps;  // as taps reach beyond a strip
   const int64_t strips = blocks < kImages ? up(kStrips, blocks) : 1;
   wide.strip_rows = up(rows, strips) < least ? least : up(rows, strips);

@@ -27,14 +27,13 @@ STN_INLINE void with_shape(const Wide& wide, Use use) {
   return use(Shape<1, 16, 1>());
 }
 
-// Of a point, how its taps lie in a copy.
+// Of a point, how its taps lie in memory.
 struct Steps {
   int64_t taps, row, plane;  // values from a row to the next, and from a plane
 
-  explicit Steps(const Wide& wide)
-      : taps(wide.call.taps),
-        row(wide.extent[0] * wide.side),
-        plane(wide.extent[0] * wide.extent[1] * wide.side) {}
+  Steps(const Wide& wide, int64_t width, int64_t height)
+      : taps(wide.call.taps), row(width * wide.side), plane(width * height * wide.side) {}
+  explicit Steps(const Wide& wide) : Steps(wide, wide.extent[0], wide.extent[1]) {}
 };
 
 template <class Axes>
@@ -43,6 +42,85 @@ STN_INLINE int64_t start_of(const Wide& wide, const Axes& axis, int64_t i) {
   const int64_t row = last * wide.extent[1] + axis[1].start[i];
   return (row * wide.extent[0] + axis[0].start[i]) * wide.side;
 }
+
+// What points read of a block of an image: its copy, or of few points the taps of one at a time.
+template <class R>
+class Source {
+ public:
+  Source(const Wide& wide, int64_t b, int64_t block, R* patch)
+      : steps(copied(wide) ? Steps(wide) : Steps(wide, width(wide), wide.call.taps)),
+        wide_(wide),
+        copy_(copied(wide) ? block_of<R>(wide, wide.values, b, block) : nullptr),
+        image_(address(wide.call, wide.call.image_data, wide.call.image, b, block * wide.side)),
+        channels_(channels_in(wide, block)),
+        patch_(patch) {}
+
+  // Values of a patch.
+  static int64_t room(const Wide& wide) {
+    if (copied(wide)) return 0;
+    const int64_t taps = wide.call.taps;
+    return width(wide) * wide.side * taps * (wide.call.ndim > 2 ? taps : 1);
+  }
+
+  template <class Axes>
+  const R* at(const Axes& axis, int64_t i) const {
+    if (copy_) return copy_ + start_of(wide_, axis, i);
+    take(axis, i);
+    return patch_;
+  }
+
+  // Asks for the rows of a point that is read soon, if it is one of the tile.
+  template <class Axes>
+  STN_ASK void fetch(const Axes& axis, int64_t i) const {
+    if (copy_ && i < kTile) ask_rows(copy_ + start_of(wide_, axis, i), steps);
+  }
+
+  STN_ASK static void ask_rows(const R* from, const Steps& steps) {
+    for (int64_t k = 0; k < steps.taps; ++k, from += steps.row) {
+      __builtin_prefetch(from);
+      __builtin_prefetch(from + 16);
+    }
+  }
+
+  const Steps steps;
+
+ private:
+  static bool copied(const Wide& wide) { return wide.slabs > 0; }
+
+  // Pixels of a row, with those that vectors read beyond the taps.
+  static int64_t width(const Wide& wide) {
+    return wide.extent[0] - wide.call.source[0] - wide.call.taps;
+  }
+
+  template <class Axis, int D>
+  STN_SHARED void take(const Axis (&axis)[D], int64_t i) const {
+    const Call& call = wide_.call;
+    constexpr bool deep = D > 2;
+    const int32_t* xs = call.read_data + axis[0].start[i];
+    const int32_t* ys = read_of(call, 1) + axis[1].start[i];
+    const int32_t* zs = deep ? read_of(call, 2) + axis[D - 1].start[i] : nullptr;
+    __builtin_memset(patch_, 0, room(wide_) * sizeof(R));
+    for (int64_t z = 0; z < (deep ? steps.taps : 1); ++z)
+      for (int64_t y = 0; y < steps.taps; ++y)
+        for (int64_t x = 0; x < steps.taps; ++x) {
+          const int64_t slice = deep ? zs[z] : 0;
+          if (xs[x] < 0 || ys[y] < 0 || slice < 0) continue;
+          const int64_t pixel = (slice * call.source[1] + ys[y]) * call.source[0] + xs[x];
+          const char* from = image_ + pixel * call.image.pixel * size_of(call);
+          R* to = patch_ + z * steps.plane + y * steps.row + x * wide_.side;
+          as_stored<R>(call, [&](auto zero) {
+            const auto* values = typed<decltype(zero)>(from);
+            for (int64_t c = 0; c < channels_; ++c) to[c] = widen(values[c * call.image.channel]);
+          });
+        }
+  }
+
+  const Wide& wide_;
+  const R* copy_;
+  const char* image_;
+  int64_t channels_;
+  R* patch_;
+};
 
 // Σ over rows of weight × row; with kSlopes also of slope × row.
 template <bool kSlopes, class R, int V, int N>

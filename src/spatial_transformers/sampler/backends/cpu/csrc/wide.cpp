@@ -3,7 +3,7 @@
 #include "columns.h"
 #include "coordinates.h"
 #include "job.h"
-#include "planes.h"
+#include "scratch.h"
 
 namespace STN_ISA {
 namespace {
@@ -14,15 +14,14 @@ constexpr int64_t kAsked = 2;   // for one of so many points
 // The sum of a point's channel once more, without the taps that have no weight: these may read what
 // is not finite. With slopes the sum of those along an axis, in which such taps count as 0.
 template <class R, int D, bool kSlopes>
-STN_SHARED R sum_again(const Wide& wide, const WideTaps<R, D, kSlopes>& taps, int64_t i,
-                       const R* from, int axis) {
-  const Steps steps(wide);
+STN_SHARED R sum_again(int64_t side, const Steps& steps, const WideTaps<R, D, kSlopes>& taps,
+                       int64_t i, const R* from, int axis) {
   const int64_t deep = D > 2 ? steps.taps : 1;
   R total = 0;
   for (int64_t z = 0; z < deep; ++z)
     for (int64_t y = 0; y < steps.taps; ++y)
       for (int64_t x = 0; x < steps.taps; ++x) {
-        const R value = from[z * steps.plane + y * steps.row + x * wide.side];
+        const R value = from[z * steps.plane + y * steps.row + x * side];
         const int64_t tap[3] = {x, y, z};
         R weight = 1, change = 1;
         for (int a = 0; a < D; ++a) {
@@ -35,26 +34,14 @@ STN_SHARED R sum_again(const Wide& wide, const WideTaps<R, D, kSlopes>& taps, in
   return total;
 }
 
-// Asks for the rows of a point that is read soon, if it is one of the tile.
-template <class Axes, class R>
-STN_ASK void fetch_rows(const Wide& wide, const Axes& axis, int64_t i, const Steps& steps,
-                        const R* copy) {
-  if (i >= kTile) return;
-  const R* from = copy + start_of(wide, axis, i);
-  for (int64_t k = 0; k < steps.taps; ++k, from += steps.row) {
-    __builtin_prefetch(from);
-    __builtin_prefetch(from + 16);
-  }
-}
-
 // Sums a block of channels of a tile.
 template <class S, class R, int D>
-STN_SHARED void sum_points(const Wide& wide, const WideTaps<R, D, false>& taps, const R* copy,
+STN_SHARED void sum_points(const WideTaps<R, D, false>& taps, const Source<R>& source,
                            int64_t count, R* sums) {
-  const Steps steps(wide);
+  const Steps steps = source.steps;
   for (int64_t i = 0; i < count; ++i) {
-    if (i % kAsked == 0) fetch_rows(wide, taps.axis, i + kAhead, steps, copy);
-    sum_point<S>(taps, i, steps, copy + start_of(wide, taps.axis, i), sums + i * S::kSide);
+    if (i % kAsked == 0) source.fetch(taps.axis, i + kAhead);
+    sum_point<S>(taps, i, steps, source.at(taps.axis, i), sums + i * S::kSide);
   }
   R odd = 0;
   for (int64_t i = 0; i < count * S::kSide; ++i) odd += sums[i] * 0;
@@ -62,19 +49,20 @@ STN_SHARED void sum_points(const Wide& wide, const WideTaps<R, D, false>& taps, 
   for (int64_t i = 0; i < count * S::kSide; ++i)
     if (!finite(sums[i])) {
       const int64_t point = i / S::kSide;
-      const R* from = copy + start_of(wide, taps.axis, point) + i % S::kSide;
-      sums[i] = taps.alive[point] ? sum_again(wide, taps, point, from, 0) : 0;
+      const R* from = source.at(taps.axis, point) + i % S::kSide;
+      sums[i] = taps.alive[point] ? sum_again(S::kSide, steps, taps, point, from, 0) : 0;
     }
 }
 
 template <class R, int D>
-void forward_tile(const Wide& wide, const WideTaps<R, D, false>& taps, int64_t n, Tile tile) {
+void forward_tile(const Wide& wide, const WideTaps<R, D, false>& taps, int64_t n, Tile tile,
+                  R* patch) {
   const Call& call = wide.call;
   alignas(64) R sums[kTile * 16];
   for (int64_t block = 0; block < wide.blocks; ++block) {
-    const R* copy = block_of<R>(wide, wide.values, n / served(call), block);
+    const Source<R> source(wide, n / served(call), block, patch);
     with_shape(wide, [&](auto shape) {
-      sum_points<decltype(shape)>(wide, taps, copy, tile.count, sums);
+      sum_points<decltype(shape)>(taps, source, tile.count, sums);
     });
     const int64_t channels = channels_in(wide, block), first = block * wide.side;
     for (int64_t c = 0; taps.fills && c < channels; ++c) {
@@ -91,25 +79,26 @@ template <class R, int D>
 void forward(const Job& job, int64_t begin, int64_t end) {
   const Wide& wide = wide_of(job);
   const Polynomials<R> kernel(job.call);
-  for (int64_t task = begin; task < end; ++task) {
+  const Scratch<R> patch(job, Source<R>::room(wide));
+  for (int64_t task = begin; patch.aligned() && task < end; ++task) {
     const int64_t n = wide.first * served(job.call) + task / job.groups, group = task % job.groups;
     const Frame<R> frame = frame_of<R>(job, n);
     for (int64_t t = group * kGroup; t < job.last_tile(group); ++t) {
       const Coordinates<R, D> coordinates(job, n, frame, job.tile(t));
       const WideTaps<R, D, false> taps(job.call, kernel, coordinates.pixel);
-      forward_tile(wide, taps, n, job.tile(t));
+      forward_tile(wide, taps, n, job.tile(t), patch.aligned());
     }
   }
 }
 
 // Adds a block's part of eq. 7 for a tile.
 template <class S, class R, int D>
-STN_SHARED void add_slopes(const Wide& wide, const WideTaps<R, D, true>& taps, const R* copy,
+STN_SHARED void add_slopes(const WideTaps<R, D, true>& taps, const Source<R>& source,
                            const R* gradient, int64_t count, Lanes<R> (&grad)[D]) {
-  const Steps steps(wide);
+  const Steps steps = source.steps;
   for (int64_t i = 0; i < count; ++i) {
-    if (i % kAsked == 0) fetch_rows(wide, taps.axis, i + kAhead, steps, copy);
-    const R *from = copy + start_of(wide, taps.axis, i), *g = gradient + i * S::kSide;
+    if (i % kAsked == 0) source.fetch(taps.axis, i + kAhead);
+    const R *from = source.at(taps.axis, i), *g = gradient + i * S::kSide;
     Quad<R> slopes[D] = {};
     slopes_of<S>(taps, i, steps, from, g, slopes);
     STN_UNROLL
@@ -118,7 +107,7 @@ STN_SHARED void add_slopes(const Wide& wide, const WideTaps<R, D, true>& taps, c
       if (!finite(total)) {
         total = 0;
         for (int c = 0; c < S::kSide; ++c)
-          total += g[c] == 0 ? 0 : g[c] * sum_again(wide, taps, i, from + c, a);
+          total += g[c] == 0 ? 0 : g[c] * sum_again(S::kSide, steps, taps, i, from + c, a);
       }
       grad[a][i] += total;
     }
@@ -128,7 +117,7 @@ STN_SHARED void add_slopes(const Wide& wide, const WideTaps<R, D, true>& taps, c
 // The gradients to the coordinates and to the fill of a tile.
 template <class R, int D>
 void gather_tile(const Wide& wide, const WideTaps<R, D, true>& taps, int64_t n, Tile tile,
-                 double* fill_sums, Lanes<R> (&grad)[D]) {
+                 R* patch, double* fill_sums, Lanes<R> (&grad)[D]) {
   const Call& call = wide.call;
   alignas(64) R gradient[kTile * 16];
   for (auto& along : grad) each(i) along[i] = 0;
@@ -137,9 +126,9 @@ void gather_tile(const Wide& wide, const WideTaps<R, D, true>& taps, int64_t n, 
     take_points(call, call.output, gradient_address(call, n, first, tile), wide.side, channels,
                 tile.count, gradient);
     if (call.grad_coordinates) {
-      const R* copy = block_of<R>(wide, wide.values, n / served(call), block);
+      const Source<R> source(wide, n / served(call), block, patch);
       with_shape(wide, [&](auto shape) {
-        add_slopes<decltype(shape)>(wide, taps, copy, gradient, tile.count, grad);
+        add_slopes<decltype(shape)>(taps, source, gradient, tile.count, grad);
       });
     }
     for (int64_t c = 0; taps.fills && c < channels; ++c) {
@@ -169,7 +158,8 @@ void gather(const Job& job, int64_t begin, int64_t end) {
   const int64_t step = job.summed == Summed::kByOwner ? job.groups : tasks;
   R* lanes = static_cast<R*>(__builtin_alloca(sizeof(R) * (entries * kLanes + 1)));
   for (int64_t k = 0; k < entries * kLanes; ++k) lanes[k] = 0;
-  for (int64_t task = begin; task < end; ++task)
+  const Scratch<R> patch(job, Source<R>::room(wide));
+  for (int64_t task = begin; patch.aligned() && task < end; ++task)
     for (int64_t at = task; at < tasks; at += step) {
       const int64_t n = wide.first * served(call) + at / job.groups, group = at % job.groups;
       const int64_t place = n * job.groups + group;
@@ -179,7 +169,7 @@ void gather(const Job& job, int64_t begin, int64_t end) {
         Coordinates<R, D> coordinates(job, n, frame, job.tile(t));
         const WideTaps<R, D, true> taps(call, kernel, coordinates.pixel);
         Lanes<R> grad[D];
-        gather_tile(wide, taps, n, job.tile(t), fill, grad);
+        gather_tile(wide, taps, n, job.tile(t), patch.aligned(), fill, grad);
         if (call.grad_coordinates) coordinates.transpose(job, n, frame, grad, lanes);
       }
       add_lanes(lanes, entries, job.matrix_sums ? job.matrix_sums + place * entries : nullptr);
@@ -194,7 +184,8 @@ STN_SHARED void add_points(const Wide& wide, const WideTaps<R, D, false>& taps, 
   const Steps steps(wide);
   for (int64_t j = 0; j < kTile; ++j) {
     const int64_t i = j % 4 * (kTile / 4) + j / 4;
-    if (j % (2 * kAsked) == 0) fetch_rows(wide, taps.axis, i + kAhead / 4, steps, grads);
+    if (j % (2 * kAsked) == 0 && i + kAhead / 4 < kTile)
+      Source<R>::ask_rows(grads + start_of(wide, taps.axis, i + kAhead / 4), steps);
     if (i >= count) continue;
     const int64_t start = taps.axis[D - 1].start[i];
     const int64_t low = rows.low - start, high = rows.high - start;

@@ -321,7 +321,8 @@ def register(backend: Fused) -> None:
 
 
 def _planned(plan: Sequence[Any]) -> Plan:
-    return Plan(tuple(plan[0]), *plan[1:-1], tuple(plan[-1]))
+    size, mode, padding_mode, align_corners, form, phi = plan
+    return Plan(tuple(size), mode, padding_mode, align_corners, form, tuple(phi))
 
 
 @torch.library.register_fake("spatial_transformers::fused", lib=_OPERATIONS)

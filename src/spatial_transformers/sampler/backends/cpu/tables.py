@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def axis_filter(
 @lru_cache
 def poles(mode: str) -> list[float]:
     """Return the poles of a prefilter."""
-    return filter_poles(KERNELS[mode])[1].real.tolist()
+    return np.real(filter_poles(KERNELS[mode])[1]).tolist()
 
 
 @lru_cache(maxsize=256)

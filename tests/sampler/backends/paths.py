@@ -135,7 +135,7 @@ WIDE = (
     Path("wide, one grid", (3, 3, 40, 30), None, thetas=1, options=wide("gaussian")),
     Path("wide, far outside", (2, 3, 40, 30), None, spread=3.0, options=wide("mitchell", "border")),
     Path("wide, folded often", (2, 2, 5, 4), None, spread=3.0, options=wide("gaussian", "wrap")),
-    Path("wide, mirrored", (2, 2, 5, 4), None, spread=3.0, options=wide("bicubic", "reflection")),
+    Path("wide, mirrored", (2, 2, 25, 14), None, spread=3.0, options=wide("bicubic", "reflection")),
     Path("wide, image alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("image",)),
     Path("wide, θ alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("where",)),
     Path("wide, fill alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("fill",)),

@@ -268,6 +268,24 @@ def _numbers(phi: float | Sequence[float]) -> tuple[float, ...]:
 
 def _inverse_filter(kernel: Kernel) -> tuple[float, ...]:
     """Invert the filter of the kernel's values at whole pixels (Unser 1999, eqs. 14 and 15)."""
+    values, inner = filter_poles(kernel)
+    if len(inner) == 0:
+        return (1 / float(values[0]),)
+    reach = np.arange(math.ceil(-60 * math.log(2) / math.log(np.abs(inner).max())))
+    response = np.zeros(len(reach), dtype=complex)
+    for pole in inner:  # partial fractions
+        others = [p for p in (*inner, *(1 / inner)) if p != pole]
+        response += pole ** (reach + len(inner) - 1) / (values[-1] * np.prod(pole - others))
+    return tuple(np.real(response).tolist())
+
+
+def filter_poles(kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
+    """Return the kernel's values at 0, 1, … pixels, and its inverse filter's poles inside |z| = 1.
+
+    Raises:
+        InputError: for a kernel that has no inverse filter.
+
+    """
     if isinstance(kernel.phi, Tensor):
         raise InputError(f"a prefilter was asked for kernel {kernel.name!r}; give Φ as numbers")
     distances = torch.arange(kernel.count // 2 + 1, dtype=torch.float64, device="cpu")
@@ -280,14 +298,7 @@ def _inverse_filter(kernel: Kernel) -> tuple[float, ...]:
     inner = poles[np.abs(poles) < 1 - 1e-6]
     if len(values) == 0 or 2 * len(inner) != len(poles):
         raise InputError(f"kernel {kernel.name!r} cannot interpolate: it has no inverse filter")
-    if len(inner) == 0:
-        return (1 / float(values[0]),)
-    reach = np.arange(math.ceil(-60 * math.log(2) / math.log(np.abs(inner).max())))
-    response = np.zeros(len(reach), dtype=complex)
-    for pole in inner:  # partial fractions
-        others = [p for p in (*inner, *(1 / inner)) if p != pole]
-        response += pole ** (reach + len(inner) - 1) / (values[-1] * np.prod(pole - others))
-    return tuple(np.real(response).tolist())
+    return values, inner
 
 
 def _magnitude(d: Tensor) -> Tensor:

@@ -46,15 +46,13 @@ def coefficients(
     if not finite:
         odd = ~image.isfinite()
         image, reached = image.where(~odd, 0), odd.to(image.dtype)
-    precision = torch.finfo(image.dtype).eps / 4
-    taps = [h for h in kernel.inverse_filter if abs(h) > precision]
+    taps = filter_taps(kernel, image.dtype)
     response = image.new_tensor([*taps, 0.0])
     reach = len(taps) - 1
     margins, coverage = [], []
     for axis, padding_mode in zip(range(image.ndim - 1, 1, -1), paddings, strict=True):
         length = image.shape[axis]
-        margin = reach if padding_mode in (*FILLING, "border") else 0
-        around = 0 if padding_mode in FILLING else reach + margin  # pixels outside that count
+        margin, around = reaches(padding_mode, reach)
         read = torch.arange(-around, length + around, device=image.device)
         if around:
             moved = move_inside(read.to(image.dtype), length, padding_mode, align_corners)
@@ -71,6 +69,28 @@ def coefficients(
     if reached is not None:
         image = image.where(reached == 0, torch.nan)
     return Coefficients(image, margins, tuple(coverage))
+
+
+def filter_taps(kernel: Kernel, dtype: torch.dtype) -> list[float]:
+    """Return the inverse filter at distances 0, 1, …, cut off below the dtype's precision."""
+    precision = torch.finfo(dtype).eps / 4
+    return [h for h in kernel.inverse_filter or () if abs(h) > precision]
+
+
+def reaches(padding_mode: str, reach: int) -> tuple[int, int]:
+    """Return how many coefficients beyond an axis are computed, and how many pixels there count."""
+    margin = reach if padding_mode in (*FILLING, "border") else 0
+    return margin, 0 if padding_mode in FILLING else reach + margin
+
+
+def axis_coverage(kernel: Kernel, length: int, margin: int) -> Tensor:
+    """Return the coefficients of an axis of ones, in float64, with nothing outside it."""
+    ones = torch.ones(length, dtype=torch.float64)
+    response = ones.new_tensor(kernel.inverse_filter or (1.0,))
+    both = torch.cat((response[1:].flip(0), response))
+    whole = torch.nn.functional.conv1d(ones[None, None], both[None, None], padding=len(both) - 1)
+    inner = whole[0, 0][len(response) - 1 - margin :]  # from pixel -margin on
+    return inner[: length + 2 * margin]
 
 
 def _filtered(image: Tensor, axis: int, matrix: Tensor) -> Tensor:

@@ -46,6 +46,9 @@ Inputs: TypeAlias = tuple[Tensor, Tensor, Fill, Tensor]  # image, grid or θ, fi
 
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 _BATCH, _CHANNELS = 3, 2
+_SMALL_SUMS = 4  # rounding of sums of weights of either sign, by which `renormalise` divides
+_WHOLE = ("nearest", "bilinear", "bicubic")  # of one, of two, and of more taps
+_SHARE = 12  # the other kernels, which differ in numbers only, have one case of so many
 _MARGIN = 1e-3  # pixels between a random coordinate and the nearest kink
 
 
@@ -71,7 +74,9 @@ class Expected:
 def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
     """Yield every case that the backend says it can run.
 
-    The reference has no tolerances, and therefore no cases.
+    Of kernels that differ from `nearest`, `bilinear` or `bicubic` in numbers only there is one case
+    in twelve, spread over options and situations. The reference has no tolerances, and therefore
+    no cases.
 
     Example:
         >>> from spatial_transformers.sampler.backends import BACKENDS
@@ -82,8 +87,14 @@ def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
     for spec in _specs(device):
         if spec.dtype in backend.tolerance and not backend.why_not(spec):
             for situation in get_args(Situation):
-                if (spec.operation, situation) != ("sample", "identity"):
-                    yield Case(spec, situation)
+                case = Case(spec, situation)
+                if (spec.operation, situation) != ("sample", "identity") and _counts(case):
+                    yield case
+
+
+def _counts(case: Case) -> bool:
+    """Whether a case is among those that are drawn."""
+    return case.spec.mode in _WHOLE or zlib.crc32(str(case).encode()) % _SHARE == 0
 
 
 def unverified(backend: Backend, device: str = "cpu") -> list[str]:
@@ -159,6 +170,8 @@ def check(backend: Backend, case: Case, expected: Expected | None = None) -> lis
     image, _, fill, _ = expected.inputs
     scale = max(_largest(t) for t in (image, fill) if t is not None)
     tolerance, lines = backend.tolerance[case.spec.dtype], []
+    if case.spec.padding_mode == "renormalise" and case.spec.kernel.count > 2:
+        tolerance *= _SMALL_SUMS
     try:
         results = _results(backend, case, *expected.inputs)
         for (name, due), (_, found) in zip(expected.results, results, strict=True):

@@ -3,7 +3,7 @@
 //   driver FILE: every call by 1, 2 and 7 threads of its own and on every instruction set.
 //
 // FILE, which recording.py writes, holds per call: which function (0: forward, 1: backward), the
-// `Call`, and for each of its ten buffers the size in bytes (-1: null), what it holds before the call
+// `Call`, and for each of its thirteen buffers the size in bytes (-1: null), what it holds before the call
 // and, if it is an output, after. Every number is 8 bytes.
 #include <cstdint>
 #include <cstdio>
@@ -16,10 +16,11 @@
 
 namespace {
 
-constexpr int kBuffers = 10;
-constexpr bool kOutput[kBuffers] = {0, 0, 0, 0, 1, 0, 1, 1, 1, 1};
+constexpr int kBuffers = 13;
+constexpr bool kOutput[kBuffers] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1};
 constexpr const char* kNames[kBuffers] = {
-    "image", "coordinates", "functions", "fill", "output",
+    "image", "coordinates", "functions", "fill",
+    "kernel", "pixels that are read", "coverage", "output",
     "gradient of the output", "gradient of the image", "gradient of the coordinates",
     "gradient of the functions", "gradient of the fill"};
 

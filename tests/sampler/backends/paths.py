@@ -105,6 +105,54 @@ CONSTANT = {"padding_mode": "constant"}
 BORDER = {"padding_mode": "border"}
 WRAP = {"padding_mode": "wrap"}
 
+
+def wide(mode: str, padding_mode: str = "constant") -> dict[str, Any]:
+    """Return the options of a kernel of three taps or more."""
+    return {"mode": mode, "padding_mode": padding_mode}
+
+
+#: Kernels of three taps and more: by channels, taps, dimensions, and how `wide_job` cuts.
+WIDE = (
+    Path("wide, a channel of 3 taps", (2, 1, 40, 30), options=wide("bspline2")),
+    Path("wide, a channel of 6 taps", (2, 1, 40, 30), options=wide("lanczos3")),
+    Path("wide, a channel of 10 taps", (2, 1, 40, 30), options=wide("lanczos5", "zeros")),
+    Path("wide, 3 channels of 4 taps", (2, 3, 40, 30), options=wide("mitchell")),
+    Path("wide, 4 channels of 7 taps", (2, 4, 40, 30), options=wide("bspline6")),
+    Path("wide, 6 channels of 10 taps", (2, 6, 40, 30), options=wide("lanczos5")),
+    Path("wide, 19 channels", (2, 19, 21, 19), options=wide("lanczos3")),
+    Path("wide, 3 channels last", (2, 3, 40, 30), last=True, options=wide("bspline3")),
+    Path("wide, 19 channels last", (2, 19, 21, 19), last=True, options=wide("bspline3")),
+    Path("wide, strips", (1, 2, *STRIP), options=wide("bicubic")),
+    Path("wide, strips, wrap", (1, 1, *STRIP), spread=0.6, options=wide("bspline3", "wrap")),
+    Path("wide, strips, reflection", (1, 1, *STRIP), options=wide("lanczos2", "reflection")),
+    Path("wide, strips, border", (1, 1, *STRIP), options=wide("bspline5", "border")),
+    Path("wide, strips, 3-D", (1, 2, *STRIP_3D), partial(Affine, 3), options=wide("bicubic")),
+    Path("wide, 3-D", (2, 3, 9, 11, 10), partial(Affine, 3), options=wide("lanczos2")),
+    Path("wide, 3-D, many channels", (1, 9, 8, 7, 9), partial(Affine, 3), options=wide("mitchell")),
+    Path("wide, 3-D, a channel", (2, 1, 9, 8, 7), partial(Affine, 3), options=wide("bspline3")),
+    Path("wide, one image", (1, 3, *STRIP), thetas=3, options=wide("lanczos2")),
+    Path("wide, one θ", (3, 3, 40, 30), thetas=1, options=wide("lanczos2")),
+    Path("wide, one grid", (3, 3, 40, 30), None, thetas=1, options=wide("gaussian")),
+    Path("wide, far outside", (2, 3, 40, 30), None, spread=3.0, options=wide("mitchell", "border")),
+    Path("wide, folded often", (2, 2, 5, 4), None, spread=3.0, options=wide("gaussian", "wrap")),
+    Path("wide, mirrored", (2, 2, 25, 14), None, spread=3.0, options=wide("bicubic", "reflection")),
+    Path("wide, image alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("image",)),
+    Path("wide, θ alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("where",)),
+    Path("wide, fill alone", (2, 3, 40, 30), options=wide("bspline3"), wanted=("fill",)),
+    Path("wide, several waves", (9, 3, 220, 210), size=(70, 80), options=wide("lanczos2")),
+    Path("wide, few points", (2, 3, *STRIP), size=(9, 13), options=wide("bspline3")),
+    Path(
+        "wide, few points, border", (2, 1, *STRIP), size=(9, 13), options=wide("gaussian", "border")
+    ),
+    Path(
+        "wide, few points, 3-D",
+        (1, 9, 30, 29, 28),
+        partial(Affine, 3),
+        (6, 5, 7),
+        options=wide("lanczos2"),
+    ),
+)
+
 #: A path per rule of `has_blocks`, `has_windows`, `has_cells`, `has_margins` and how they cut.
 SIZED = (
     Path("strips", (1, 2, *STRIP), options=CONSTANT),
@@ -177,6 +225,7 @@ SIZED = (
     Path("last, one image", (1, 19, 21, 19), last=True, thetas=3, options=CONSTANT),
     Path("last, one θ", (3, 19, 21, 19), last=True, thetas=1, options=CONSTANT),
     Path("last, a grid", (2, 19, 21, 19), None, last=True, options=CONSTANT),
+    *WIDE,
 )
 
 #: Every kind of map: M_θ B of any rows, with learned functions, and maps that come as points.

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from .paths import CPU, MAPS, SIZED
 
-BUFFERS = 10
-OUTPUTS = (4, 6, 7, 8, 9)  # among them, in the order of `Call`
+BUFFERS = 13
+OUTPUTS = (7, 9, 10, 11, 12)  # among them, in the order of `Call`
 PADDINGS = ("zeros", "border", "reflection", "renormalise")  # beside those of `SIZED`
 
 
@@ -25,10 +25,9 @@ def recorded(file: BinaryIO) -> Iterator[None]:
     held: list[Tensor | None] = []
     original = dict(library.functions)
 
-    def held_call(function, plan, layout, inputs, *outputs):
-        given = [inputs[0], *(None if t is None else t.contiguous() for t in inputs[1:])]
-        held[:] = [*given, *outputs, *[None] * (6 - len(outputs))]
-        type(CPU)._call(CPU, function, plan, layout, tuple(given), *outputs)
+    def held_call(function, facts, tensors):
+        held[:] = tensors
+        type(CPU)._run_compiled(CPU, function, facts, tensors)
 
     def recording(name):
         def function(call: bytes) -> int:
@@ -43,12 +42,13 @@ def recorded(file: BinaryIO) -> Iterator[None]:
 
         return function
 
-    CPU._call = held_call
-    library.functions.update({name: recording(name) for name in original})
+    CPU._run_compiled = held_call
+    recorded_names = ("stn_forward", "stn_backward")
+    library.functions.update({name: recording(name) for name in recorded_names})
     try:
         yield
     finally:
-        del CPU._call
+        del CPU._run_compiled
         library.functions.update(original)
 
 

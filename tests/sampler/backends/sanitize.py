@@ -23,7 +23,7 @@ from .recording import record
 CSRC = Path(backends.__file__).parent / "cpu" / "csrc"
 DRIVER = Path(__file__).with_name("driver.cpp")
 SANITIZERS = ("thread", "address,undefined")
-PASSES = ("backward", "forward")
+PASSES = ("wide", "backward", "forward", "filter")
 DTYPES = (torch.float32, torch.float16)  # that of most calls, and one that is widened
 
 

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from spatial_transformers import Affine, sample, warp
+from equality import assert_identical
+from spatial_transformers import KERNELS, Affine, Kernel, explain, sample, warp
 from spatial_transformers.sampler.padding import PADDING_MODES
 
 from .paths import (
@@ -19,6 +20,7 @@ from .paths import (
     SIZED,
     STRIP,
     STRIP_3D,
+    WIDE,
     WINDOWS,
     Path,
     named,
@@ -106,6 +108,50 @@ def test_second_derivatives(path):
     for found, due in zip(second("cpu"), second("reference"), strict=True):
         assert_close(found, due, rtol=0, atol=EXACT * due.abs().max().item())
         assert due.any()
+
+
+@pytest.mark.parametrize("mode", KERNELS)
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_every_kernel_that_has_a_name_runs_here(mode, ndim):
+    image, grid = torch.rand(1, 2, *[6] * ndim), torch.zeros(1, *[2] * ndim, ndim)
+    assert explain(image, grid, mode=mode).splitlines()[0].endswith(": cpu")
+
+
+PHIS = [("bicubic", -0.5), ("mitchell", (0.0, 0.5)), ("mitchell", (1.0, 0.0)), ("gaussian", 0.9)]
+
+
+@pytest.mark.parametrize(("mode", "phi"), PHIS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_parameters_given_as_numbers(mode, phi, dtype):
+    kernel = KERNELS[mode].with_phi(phi)
+    path = Path("", (2, 3, 20, 30), options={"mode": kernel})
+    inputs = path.inputs(dtype)
+    assert explain(*inputs.values(), Affine(), mode=kernel).splitlines()[0].endswith(": cpu")
+    found = compare(path, inputs, CPU.tolerance[dtype])
+    plain = replace(path, options={"mode": mode}).outcome(inputs)
+    assert not torch.equal(found["values"], plain["values"])
+
+
+@pytest.mark.parametrize(
+    ("kernel", "reason"),
+    [
+        (KERNELS["gaussian"].with_phi(0.1), "gaussian narrower than"),
+        (KERNELS["gaussian"].with_phi(torch.tensor([0.7])), "as numbers only"),
+        (Kernel(KERNELS["mitchell"].weight, 2, phi=(0.0, 0.5), name="own"), "that have a name"),
+    ],
+)
+def test_what_the_reference_keeps(kernel, reason):
+    image, grid = torch.rand(1, 2, 6, 6), torch.zeros(1, 2, 2, 2)
+    lines = explain(image, grid, mode=kernel).splitlines()
+    assert lines[0].endswith(": reference")
+    assert reason in lines[1]
+
+
+@named([p for p in WIDE if not p.last and len(p.image) == 4])
+def test_channels_last_is_planes_to_the_bit(path):
+    inputs = path.inputs(torch.float32)
+    last = {**inputs, "image": inputs["image"].contiguous(memory_format=torch.channels_last)}
+    assert_identical(path.outcome(last), path.outcome(inputs))
 
 
 LAYOUTS = [

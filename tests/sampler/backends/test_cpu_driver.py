@@ -17,6 +17,7 @@ FOLDER = Path(backends.__file__).parent / "cpu"
 DRIVER = Path(__file__).with_name("driver.cpp")
 
 RECORDED = ("strips", "strips, one image", "cells", "blocks of 19", "blocks, one θ", "19 last")
+RECORDED += ("wide, 3 channels of 4 taps", "wide, strips", "wide, 3-D")
 
 pytestmark = [
     needs_library,

@@ -18,13 +18,16 @@ every_path = named((*SIZED, *MAPS))
 
 def use_threads(monkeypatch, count):
     """Give the library so many threads, and PyTorch's own operations about it one."""
-    original = type(CPU)._call
 
-    def call(*args):
-        with threads(count):
-            original(CPU, *args)
+    def threaded(original):
+        def call(*args, **options):
+            with threads(count):
+                return original(CPU, *args, **options)
 
-    monkeypatch.setattr(CPU, "_call", call)
+        return call
+
+    for name in ("_run_compiled", "_filter"):
+        monkeypatch.setattr(CPU, name, threaded(getattr(type(CPU), name)))
 
 
 @every_path

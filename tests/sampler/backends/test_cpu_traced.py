@@ -6,7 +6,15 @@ from functools import partial
 import pytest
 import torch
 
-from spatial_transformers import Affine, Projective, Structured, ThinPlateSpline, sample, warp
+from spatial_transformers import (
+    KERNELS,
+    Affine,
+    Projective,
+    Structured,
+    ThinPlateSpline,
+    sample,
+    warp,
+)
 from tracing import compile_and_compare
 
 from .paths import CONSTANT, CPU, MAPS, SIZED, WAVES, needs_library
@@ -17,7 +25,7 @@ PATHS = {p.name: p for p in (*SIZED, *MAPS)}
 CHECKED = (
     "cells", "cells, 3-D", "blocks of 19", "3 last", "19 last", "blocks, one θ",
     "no blocks, one image", "cells, a grid", "projective, 3-D", "spline", "learned",
-    "functions alone",
+    "functions alone", "wide, 3 channels last", "wide, 19 channels",
 )  # fmt: skip
 
 
@@ -40,12 +48,12 @@ def test_opcheck(name, monkeypatch):
     path = PATHS[name]
     size = tuple(min(n, 20) for n in path.image[2:])
     small = replace(path, image=(*path.image[:2], *size))
-    ((*tensors, target, mode, padding, corners, form),) = operations(small, monkeypatch)
+    ((*tensors, target, mode, padding, corners, form, phi),) = operations(small, monkeypatch)
     leaves = [
         None if t is None else t.detach().clone().requires_grad_(wanted in path.wanted)
         for t, wanted in zip(tensors, ("image", "where", "functions", "fill"), strict=True)
     ]
-    arguments = (*leaves, list(target), mode, padding, corners, form)
+    arguments = (*leaves, list(target), mode, padding, corners, form, list(phi))
     torch.library.opcheck(torch.ops.spatial_transformers.fused.default, arguments)
 
 
@@ -84,8 +92,13 @@ def cases(make, *, batches=(4, 5), sizes=((17, 23), (29, 14)), channels=3, last=
         (Projective, {"align_corners": True}, {}),
         (ThinPlateSpline, {"padding_mode": "wrap"}, {}),
         (partial(Structured, WAVES), {}, {}),
+        (Affine, {"mode": "bspline3"}, {}),
+        (Affine, {"mode": KERNELS["mitchell"].with_phi((0.0, 0.5))}, {"last": True}),
     ],
-    ids=["affine", "blocks", "channels-last", "3-D", "projective", "spline", "structured"],
+    ids=[
+        *("affine", "blocks", "channels-last", "3-D", "projective", "spline", "structured"),
+        *("prefilter", "Φ"),
+    ],
 )
 def test_compiles(make, options, drawn):
     compile_and_compare(warping(make, **options), list(cases(make, **drawn)))

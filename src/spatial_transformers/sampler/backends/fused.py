@@ -30,7 +30,7 @@ from .reference import sample_pixels
 Form = Literal["matrix", "perspective", "normalised", "pixels"]
 Gradients: TypeAlias = tuple[Tensor | None, ...]
 
-#: Taps along an axis.
+#: Taps along an axis, of the modes that every compiled backend has.
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 _MOST_FUNCTIONS = 1 << 24  # values of the functions of B that are held at once
 _MOST_KEPT = 1 << 20  # values of the functions of B that are kept for the next call
@@ -38,7 +38,7 @@ _MOST_ROWS = 512  # functions of B for which the tasks of a backend have memory
 
 # What compilers see. Tensors and the `Plan` are the same as those of `Fused.forward`.
 _TENSORS = "Tensor image, Tensor coordinates, Tensor? functions, Tensor? fill"
-_PLAN = "SymInt[] size, str mode, str padding_mode, bool align_corners, str form"
+_PLAN = "SymInt[] size, str mode, str padding_mode, bool align_corners, str form, float[] phi"
 _OPERATIONS = torch.library.Library("spatial_transformers", "FRAGMENT")
 _OPERATIONS.define(f"fused({_TENSORS}, {_PLAN}) -> Tensor")
 _OPERATIONS.define(f"fused_backward(Tensor grad, bool[] needed, {_TENSORS}, {_PLAN}) -> Tensor[]")
@@ -48,10 +48,11 @@ class Plan(NamedTuple):
     """The static facts of a fused call."""
 
     size: tuple[int, ...]  # of the target
-    mode: str  # one of TAPS
+    mode: str  # the name of a kernel
     padding_mode: str
     align_corners: bool
     form: Form  # of the coordinates: M_θ, with a row w if "perspective", or points in either unit
+    phi: tuple[float, ...] = ()  # of the kernel
 
     def factors(self, source: Sequence[int], columns: int) -> list[list[float]]:
         """Return what every entry of M_θ (rows, columns) is multiplied by, to map to pixels."""
@@ -123,8 +124,7 @@ class Fused(Backend):
             reasons.append("it has 2-D and 3-D only")
         if spec.dtype not in self.tolerance:
             reasons.append("it takes floating images only")
-        if not spec.named or spec.mode not in TAPS:
-            reasons.append(f"its modes are {', '.join(TAPS)}")
+        reasons += self.why_not_kernel(spec)
         if spec.padding_mode not in PADDING_MODES:
             reasons.append("it pads all axes alike")
         if spec.max_shrink is not None:
@@ -134,6 +134,12 @@ class Fused(Backend):
         if spec.context == "export":
             reasons.append("exported graphs hold PyTorch's own operations only")
         return reasons
+
+    def why_not_kernel(self, spec: Spec) -> list[str]:
+        """Return the reasons against the kernel."""
+        if spec.named and spec.mode in TAPS:
+            return []
+        return [f"its modes are {', '.join(TAPS)}"]
 
     def run(
         self, spec: Spec, image: Tensor, target: Target, fill: Tensor | None, phi: Numbers
@@ -266,7 +272,9 @@ def _same(kept: _Kept, made_of: list[Tensor]) -> bool:
 
 
 def _plan(spec: Spec, size: tuple[int, ...], form: Form) -> Plan:
-    return Plan(size, spec.mode, spec.padding_mode, spec.align_corners, form)
+    phi = spec.kernel.phi
+    numbers = () if isinstance(phi, Tensor) else phi
+    return Plan(size, spec.mode, spec.padding_mode, spec.align_corners, form, numbers)
 
 
 def _pixels(
@@ -313,7 +321,8 @@ def register(backend: Fused) -> None:
 
 
 def _planned(plan: Sequence[Any]) -> Plan:
-    return Plan(tuple(plan[0]), *plan[1:])
+    size, mode, padding_mode, align_corners, form, phi = plan
+    return Plan(tuple(size), mode, padding_mode, align_corners, form, tuple(phi))
 
 
 @torch.library.register_fake("spatial_transformers::fused", lib=_OPERATIONS)

@@ -1,4 +1,4 @@
-// The taps along one axis: k(x − m), its slope, and which pixels are read.
+// The taps along one axis of `nearest` and `bilinear`: k(x − m), its slope, and what is read.
 #pragma once
 #include "lanes.h"
 #include "padding.h"
@@ -6,38 +6,22 @@
 namespace STN_ISA {
 namespace {
 
-// Keys' kernel with a = -0.75 and its slope, for distances d that lie in [-1, 1), or far out.
-template <class R>
-inline R cubic(R d, bool far) {
-  const R c = R(0.75), x = d < 0 ? -d : d, near = 1 - x, rest = 2 - x;
-  return far ? rest * rest * (c * near) : near * near * (1 + 2 * x) + c * (x * x * near);
-}
-
-template <class R>
-inline R cubic_slope(R d, bool far) {
-  const R c = R(0.75), x = d < 0 ? -d : d, near = 1 - x, rest = 2 - x;
-  const R slope = far ? -2 * rest * (c * near) - rest * rest * c
-                      : 2 * near * near - 2 * near * (1 + 2 * x) + c * (2 * x * near - x * x);
-  return d < 0 ? -slope : slope;
-}
-
 // The weight of tap k at a distance d of the coordinate from its base, and its slope.
 template <int K, class R>
 inline R weight_of(R d, int k) {
   if (K == 1) return 1;
-  const R rest = d - R(K == 4 ? k - 1 : k);
-  return K == 2 ? (k ? 1 + rest : 1 - rest) : cubic(rest, k == 0 || k == 3);
+  const R rest = d - R(k);
+  return k ? 1 + rest : 1 - rest;
 }
 
 template <int K, class R>
-inline R slope_of(R d, int k, R moved) {
+inline R slope_of(int k, R moved) {
   if (K == 1) return 0;
-  return K == 2 ? (k ? moved : -moved) : cubic_slope(d - R(k - 1), k == 0 || k == 3);
+  return k ? moved : -moved;
 }
 
 template <class R, int K>
 struct Axis {
-  static constexpr int kFirst = K == 4 ? -1 : 0;  // tap, relative to the base
   Lanes<R> weight[K], slope[K];  // slope: of the weight, to the coordinate; unset if it is ±1
   Lanes<Index> pixel[K], inside[K];               // inside: -1 or 0, not for whole tiles
   Lanes<Index> first;  // pixel of the first tap, which may be one before the image's
@@ -49,9 +33,9 @@ struct Axis {
     each(i) x[i] = alive[i] ? given[i] : 0;
     if (fills(call.padding)) return set_taps<kSlopes, true>(length, x, moved, alive);
     each(i) moved[i] = 1;
-    if (K < 4) move_inside(call, length, x, &moved);
+    move_inside(call, length, x, &moved);
     set_taps<kSlopes, false>(length, x, moved, alive);
-    if (K == 4 || call.padding == kWrap) read_moved(call, length, x);
+    if (call.padding == kWrap) read_moved(call, length, x);
   }
 
  private:
@@ -65,10 +49,10 @@ struct Axis {
       const R base = K % 2 ? even(place) : floor_of(place), d = place - base;
       STN_UNROLL
       for (int k = 0; k < K; ++k) {
-        const R read = base + R(k + kFirst), clipped = read > last ? last : read > 0 ? read : 0;
+        const R read = base + R(k), clipped = read > last ? last : read > 0 ? read : 0;
         weight[k][i] = weight_of<K>(d, k);
         if (kSlopes) {
-          const R change = slope_of<K>(d, k, kFilling ? R(1) : moved[i]);
+          const R change = slope_of<K>(k, kFilling ? R(1) : moved[i]);
           slope[k][i] = alive[i] ? change : 0;
         }
         inside[k][i] = kFilling ? -Index(read == clipped) & alive[i] : alive[i];
@@ -84,7 +68,7 @@ struct Axis {
   void read_moved(const Call& call, int64_t length, const Lanes<R>& x) {
     Lanes<R> read;
     for (int k = 0; k < K; ++k) {
-      each(i) read[i] = (K % 2 ? even(x[i]) : floor_of(x[i])) + R(k + kFirst);
+      each(i) read[i] = (K % 2 ? even(x[i]) : floor_of(x[i])) + R(k);
       move_inside<R>(call, length, read, nullptr);
       each(i) {
         const Index place = Index(read[i] > 0 ? read[i] < R(length) ? read[i] : 0 : 0);

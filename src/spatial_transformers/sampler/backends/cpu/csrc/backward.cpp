@@ -11,9 +11,7 @@ constexpr Backward kPasses{find_ranges<R, D, K>, gather<R, D, K>, scatter<R, D, 
 
 template <class R, int D>
 const Backward& by_taps(const Call& call) {
-  return call.taps == 1   ? kPasses<R, D, 1>
-         : call.taps == 2 ? kPasses<R, D, 2>
-                          : kPasses<R, D, 4>;
+  return call.taps == 1 ? kPasses<R, D, 1> : kPasses<R, D, 2>;
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-constexpr int64_t kAbi = 2;  // raise it with every change of `Call` or of what a field means
+constexpr int64_t kAbi = 3;  // raise it with every change of `Call` or of what a field means
 
 enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
 enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
@@ -28,14 +28,38 @@ struct Call {
   int64_t image_batch;        // divides `batch`: an image serves consecutive maps
   int64_t coordinates_batch;  // 1, or `batch`
   int64_t columns, functions;  // of M_θ; of B beyond the homogeneous coordinates
+  // Of kernels of three taps and more, which may weigh the coefficients of a prefilter: how many of
+  // these come before the image's first pixel, and whether all of an axis of ones are ones.
+  int64_t degree, lead[3], plain;
   double factor[4][3], scale[4];  // by which M_θ maps to pixels: columns of axes, and the others
   double centre[3];
   double unit[3][3];  // per axis (add, scale, offset): the pixel of a point
   const void *image_data, *coordinates_data, *functions_data, *fill_data;
+  // Per tap: two polynomials of the place between pixels, from -1 to 1, for the weight and its
+  // slope; and the weights at both ends.
+  const double* kernel_data;
+  // Per axis, from as many pixels as there are taps before the first on, to as many after the last:
+  // the pixel that is read there, or -1, and what is read there if the axis holds ones.
+  const int32_t* read_data;
+  const double* coverage_data;
   void* output_data;
   const void* grad_data;  // of the output
   // Gradients, in float64 if the image is and otherwise in float32; null where not wanted.
   void *grad_image, *grad_coordinates, *grad_functions, *grad_fill;
+  ParallelFor parallel_for;
+};
+
+// A prefilter along one axis of (outer, length, inner) values: to (outer, written_length, inner),
+// or back with `transposed`, added to values.
+struct Filter {
+  int64_t abi, isa, precise, transposed;
+  int64_t outer, length, written_length, inner;
+  int64_t buffer, poles;  // a line's values when it is filtered; of the filter, inside |z| = 1
+  double pole[4];
+  const int32_t *read, *written;  // where a line's values come from and go to, or -1
+  const void* from;
+  void* to;
+  int32_t* failed;
   ParallelFor parallel_for;
 };
 
@@ -46,3 +70,4 @@ STN_API int64_t stn_call_size();
 STN_API const char* stn_isa_name(int64_t isa);  // null: there is none, or this machine lacks it
 STN_API int32_t stn_forward(const Call*);       // 0, or 1: out of memory, 2: another interface
 STN_API int32_t stn_backward(const Call*);
+STN_API int32_t stn_filter(const Filter*);  // 3 too: a result is not finite

@@ -14,6 +14,10 @@ constexpr int64_t kStripPixels = 1 << 14;  // of the source, at least, in a stri
 constexpr int64_t kSpread = 8;             // channels from which they are computed side by side
 constexpr int64_t kCopied = 1 << 16;       // most pixels and channels of an image copied as a whole
 constexpr int64_t kNarrow = 128;           // longer rows are cut into windows side by side
+constexpr int64_t kFew = 8;                // channels that are taken by fours for wide kernels
+constexpr int64_t kStrips = 8;             // of a block's gradient, where there are few blocks
+constexpr int64_t kLeastStrip = 4;         // of its rows are a kernel's, at least
+constexpr int64_t kMostCopied = 1 << 22;   // bytes of the images that wide kernels copy at a time
 constexpr int64_t kTransposed = 1 << 17;   // most pixels of source and target that are transposed
 
 int64_t product(const int64_t* sizes, int64_t count) {
@@ -144,7 +148,47 @@ Summed summed_by(const Job& job) {
   return owners ? Summed::kByOwner : Summed::kByGroup;
 }
 
+// Few blocks of images are copied, and their gradients summed, in parts. None is copied where fewer
+// pixels are read.
+void cut_copy(Wide& wide) {
+  const int64_t blocks = wide.images * wide.blocks, rows = wide.extent[wide.call.ndim - 1];
+  const int64_t parts = blocks < kManyTasks ? up(kManyTasks, blocks) : 1;
+  wide.slab_rows = up(rows, parts < rows ? parts : rows);
+  wide.slabs = up(rows, wide.slab_rows);
+  int64_t taps = wide.points * (wide.call.batch / wide.call.image_batch);
+  for (int64_t a = 0; a < wide.call.ndim; ++a) taps *= wide.call.taps;
+  if (taps < wide.pixels) wide.slabs = 0;
+  const int64_t least = kLeastStrip * wide.call.taps;  // as taps reach beyond a strip
+  const int64_t strips = blocks < kImages ? up(kStrips, blocks) : 1;
+  wide.strip_rows = up(rows, strips) < least ? least : up(rows, strips);
+  wide.strips = up(rows, wide.strip_rows);
+}
+
 }  // namespace
+
+Wide wide_job(const Call& call) {
+  Wide wide{};
+  static_cast<Job&>(wide) = job_of(call);
+  wide.side = call.channels == 1 ? 1 : call.channels <= kFew ? 4 : 16;
+  wide.blocks = up(call.channels, wide.side);
+  const int64_t together = wide.side == 1 ? (call.taps <= 4 ? 4 : call.taps <= 8 ? 8 : 16)
+                           : wide.side == 4 ? up(call.taps, 4) * 4
+                                            : call.taps;
+  wide.room = wide.side;
+  for (int a = 0; a < 3; ++a) {
+    wide.extent[a] = a < call.ndim ? call.source[a] + 2 * call.taps : 1;
+    if (a == 0) wide.extent[a] += together - call.taps;  // what vectors read beyond a row's taps
+    wide.room *= wide.extent[a];
+  }
+  const int64_t bytes = wide.room * wide.blocks * (call.dtype == kFloat64 ? 8 : 4);
+  const int64_t most = kMostCopied / bytes;
+  wide.images = most < 1 ? 1 : most < call.image_batch ? most : call.image_batch;
+  cut_copy(wide);
+  const bool owners = call.coordinates_batch < call.batch || call.grad_functions;
+  wide.summed = owners ? Summed::kByOwner : Summed::kByGroup;
+  wide.places = wide.groups;
+  return wide;
+}
 
 Job forward_job(const Call& call) {
   Job job = job_of(call);

@@ -5,3 +5,4 @@
 // Return all of a job but the memory of its sums.
 Job forward_job(const Call&);
 Job backward_job(const Call&);
+Wide wide_job(const Call&);  // of three taps and more

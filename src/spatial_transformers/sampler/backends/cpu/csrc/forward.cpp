@@ -77,7 +77,7 @@ void forward(const Job& job, int64_t begin, int64_t end) {
 
 template <class R, int D>
 Run by_taps(const Call& call) {
-  return call.taps == 1 ? forward<R, D, 1> : call.taps == 2 ? forward<R, D, 2> : forward<R, D, 4>;
+  return call.taps == 1 ? forward<R, D, 1> : forward<R, D, 2>;
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-# Adds forward.cpp and backward.cpp to a target, compiled once per instruction set and per type that is
+# Adds forward.cpp, backward.cpp, wide.cpp and filter.cpp to a target, compiled once per instruction set and per type that is
 # computed with, side by side; run.cpp takes the best set at run time.
 #
 # Products and sums are not contracted: coordinates must round as the reference's do, and results then
@@ -33,7 +33,7 @@ function(add_instruction_sets target)
     if(name STREQUAL "baseline")
       set(offset int64_t)
     endif()
-    foreach(pass backward forward)
+    foreach(pass wide backward forward filter)
       foreach(real float double)
         set(object ${target}_${name}_${pass}_${real})
         add_library(${object} OBJECT ${pass}.cpp)

@@ -101,3 +101,21 @@ using Run = void (*)(const Job&, int64_t begin, int64_t end);
 struct Backward {
   Run find_ranges, gather, scatter;
 };
+
+// Runs tasks of a filter: sixteen lines each, within one of `outer` where `inner` is as long.
+using FilterRun = void (*)(const Filter&, int64_t begin, int64_t end);
+
+struct WidePasses {
+  Run pack, forward, gather, scatter, collect;
+};
+
+// A call of a kernel of three taps and more. A copy of the image with a margin is read, in which
+// every tap of every point is a pixel, and channels lie side by side in blocks.
+struct Wide : Job {
+  int64_t side;            // channels of a block: 1, 4 or 16
+  int64_t extent[3];       // of the copy in pixels: a margin as wide as there are taps on all sides
+  int64_t room;            // values of a block
+  int64_t images, first;   // copied at a time; the first of them
+  int64_t slabs, slab_rows;  // in which a block is copied, along the slowest axis
+  void *values, *grads;    // the copies, and their gradients
+};

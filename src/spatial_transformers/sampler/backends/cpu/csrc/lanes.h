@@ -93,5 +93,16 @@ inline void add_products(const Lanes<R>& a, const Lanes<R>& b, R* sums) {
   }
 }
 
+// Adds lanes to sums, if these are wanted, and sets them to 0.
+template <class R>
+STN_SHARED void add_lanes(R* lanes, int64_t count, double* sums) {
+  for (int64_t e = 0; sums && e < count; ++e) {
+    double sum = 0;
+    for (int k = 0; k < kLanes; ++k) sum += lanes[e * kLanes + k];
+    for (int k = 0; k < kLanes; ++k) lanes[e * kLanes + k] = 0;
+    sums[e] += sum;
+  }
+}
+
 }  // namespace
 }  // namespace STN_ISA

@@ -17,17 +17,6 @@
 namespace STN_ISA {
 namespace {
 
-// Adds lanes to sums, if these are wanted, and sets them to 0.
-template <class R>
-STN_SHARED void add_lanes(R* lanes, int64_t count, double* sums) {
-  for (int64_t e = 0; sums && e < count; ++e) {
-    double sum = 0;
-    for (int k = 0; k < kLanes; ++k) sum += lanes[e * kLanes + k];
-    for (int k = 0; k < kLanes; ++k) lanes[e * kLanes + k] = 0;
-    sums[e] += sum;
-  }
-}
-
 // Runs tiles of one image, as far as they reach into the strip. What is `wanted` for the
 // coordinates is added at `place`, and for the fill to `fill_sums`, by the strip in which a tile
 // begins.

@@ -12,6 +12,10 @@
   Run forward_of(const Call&, double);         \
   Backward backward_of(const Call&, float);    \
   Backward backward_of(const Call&, double);   \
+  WidePasses wide_passes(const Call&, float);  \
+  WidePasses wide_passes(const Call&, double); \
+  FilterRun filter_of(float);                  \
+  FilterRun filter_of(double);                 \
   }
 STN_DECLARE(stn_baseline)
 #ifdef STN_X86
@@ -48,12 +52,16 @@ struct Isa {
   bool available;
   Run (*forward[2])(const Call&);  // for what is computed with in float, and in double
   Backward (*backward[2])(const Call&);
+  WidePasses (*wide[2])(const Call&);
+  FilterRun (*filter[2])();
 };
 
 #define STN_CODE(function, isa)                                     \
   {[](const Call& call) { return isa::function(call, float()); },   \
    [](const Call& call) { return isa::function(call, double()); }}
-#define STN_SET(isa) STN_CODE(forward_of, isa), STN_CODE(backward_of, isa)
+#define STN_SET(isa)                                                                      \
+  STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),      \
+  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
 
 const Isa kIsas[] = {  // the best last
     {"baseline", true, STN_SET(stn_baseline)},  // runs anywhere, and large planes need it
@@ -66,12 +74,16 @@ const Isa kIsas[] = {  // the best last
 };
 constexpr int64_t kIsaCount = sizeof kIsas / sizeof *kIsas;
 
-const Isa& isa_of(const Job& job) {
-  int64_t isa = job.call.isa;
-  if (job.pixels * job.call.image.pixel >= INT32_MAX / 2) isa = 0;
+// The best one for -1.
+const Isa& isa_of(int64_t isa) {
   if (isa < 0)
     for (int64_t k = 0; k < kIsaCount; ++k) isa = kIsas[k].available ? k : isa;
   return kIsas[isa];
+}
+
+const Isa& isa_of(const Job& job) {
+  const bool large = job.pixels * job.call.image.pixel >= INT32_MAX / 2;
+  return isa_of(large ? 0 : job.call.isa);
 }
 
 struct Loop {
@@ -118,6 +130,52 @@ void add_up(const Job& job) {
   }
 }
 
+// Memory for what `images` of a call take.
+void* room_of(const Wide& wide) {
+  const int64_t size = wide.call.dtype == kFloat64 ? 8 : 4;
+  return malloc(wide.images * wide.blocks * wide.room * size);
+}
+
+// The backward pass of the images that are copied.
+int32_t wide_backward(const Wide& wide, const WidePasses& pass, int64_t images, bool copied) {
+  const Call& call = wide.call;
+  const int64_t maps = images * (call.batch / call.image_batch);
+  const int64_t blocks = images * wide.blocks;
+  int32_t failed = 0;
+  if (call.grad_coordinates && copied) failed |= spread(wide, pass.pack, blocks * wide.slabs);
+  if (call.grad_coordinates || call.grad_fill)
+    failed |= spread(wide, pass.gather,
+                     wide.summed == Summed::kByOwner ? wide.groups : maps * wide.groups);
+  if (call.grad_image) {
+    failed |= spread(wide, pass.scatter, blocks * wide.strips);
+    failed |= spread(wide, pass.collect, blocks);
+  }
+  return failed;
+}
+
+// Kernels of three taps and more, as many images at a time as are copied.
+int32_t run_wide(Wide& wide, bool backward) {
+  const Call& call = wide.call;
+  const WidePasses pass = isa_of(wide).wide[call.dtype == kFloat64](call);
+  const bool copies = !backward || call.grad_coordinates, adds = backward && call.grad_image;
+  wide.values = copies ? room_of(wide) : nullptr;
+  wide.grads = adds ? room_of(wide) : nullptr;
+  int32_t failed = (copies && !wide.values) || (adds && !wide.grads);
+  for (wide.first = 0; !failed && wide.first < call.image_batch; wide.first += wide.images) {
+    const int64_t left = call.image_batch - wide.first;
+    const int64_t images = left < wide.images ? left : wide.images;
+    if (backward) {
+      failed |= wide_backward(wide, pass, images, copies);
+    } else {
+      failed |= spread(wide, pass.pack, images * wide.blocks * wide.slabs);
+      failed |= spread(wide, pass.forward, images * (call.batch / call.image_batch) * wide.groups);
+    }
+  }
+  free(wide.values);
+  free(wide.grads);
+  return failed;
+}
+
 int32_t run_backward(const Job& job) {
   const Call& call = job.call;
   const Backward pass = isa_of(job).backward[call.dtype == kFloat64](call);
@@ -137,6 +195,39 @@ int32_t run_backward(const Job& job) {
   return failed;
 }
 
+struct FilterLoop {
+  FilterRun run;
+  const Filter* filter;
+};
+
+void filter_body(int64_t begin, int64_t end, void* context) {
+  const FilterLoop& loop = *static_cast<FilterLoop*>(context);
+  loop.run(*loop.filter, begin, end);
+}
+
+// Runs a job that has memory for its sums.
+template <class Use>
+int32_t with_sums(Job& job, Use use) {
+  const Call& call = job.call;
+  int32_t failed = 0;
+  job.failed = &failed;
+  const int64_t places = call.batch * job.places, entries = job.rows() * call.columns;
+  const bool matrix = call.grad_coordinates && call.form != kPoints;
+  const bool ranges = call.grad_image && job.strips > 1 && call.taps < 3;
+  if (matrix) job.matrix_sums = static_cast<double*>(calloc(places * entries, sizeof(double)));
+  if (call.grad_fill)
+    job.fill_sums = static_cast<double*>(calloc(places * call.channels, sizeof(double)));
+  if (ranges)
+    job.ranges = static_cast<Range*>(calloc(call.batch * job.tiles, sizeof(Range)));
+  const bool enough = (job.matrix_sums || !matrix) && (job.fill_sums || !call.grad_fill) &&
+                      (job.ranges || !ranges);
+  failed |= enough ? use() : 1;
+  free(job.matrix_sums);
+  free(job.fill_sums);
+  free(job.ranges);
+  return failed;
+}
+
 }  // namespace
 
 int64_t stn_abi() { return kAbi; }
@@ -149,6 +240,11 @@ const char* stn_isa_name(int64_t isa) {
 int32_t stn_forward(const Call* call) {
   if (call->abi != kAbi) return 2;
   int32_t failed = 0;
+  if (call->taps > 2) {
+    Wide wide = wide_job(*call);
+    wide.failed = &failed;
+    return failed | run_wide(wide, false);
+  }
   Job job = forward_job(*call);
   job.failed = &failed;
   const int64_t cuts = job.path == Path::kWindows  ? job.windows.count * job.blocks
@@ -161,22 +257,28 @@ int32_t stn_forward(const Call* call) {
 
 int32_t stn_backward(const Call* call) {
   if (call->abi != kAbi) return 2;
-  int32_t failed = 0;
+  if (call->taps > 2) {
+    Wide wide = wide_job(*call);
+    return with_sums(wide, [&] {
+      const int32_t failed = run_wide(wide, true);
+      call->dtype == kFloat64 ? add_up<double>(wide) : add_up<float>(wide);
+      return failed;
+    });
+  }
   Job job = backward_job(*call);
-  job.failed = &failed;
-  const int64_t places = call->batch * job.places, entries = job.rows() * call->columns;
-  const bool matrix = call->grad_coordinates && call->form != kPoints;
-  const bool ranges = call->grad_image && job.strips > 1;
-  if (matrix) job.matrix_sums = static_cast<double*>(calloc(places * entries, sizeof(double)));
-  if (call->grad_fill)
-    job.fill_sums = static_cast<double*>(calloc(places * call->channels, sizeof(double)));
-  if (ranges)
-    job.ranges = static_cast<Range*>(calloc(call->batch * job.tiles, sizeof(Range)));
-  const bool enough = (job.matrix_sums || !matrix) && (job.fill_sums || !call->grad_fill) &&
-                      (job.ranges || !ranges);
-  failed |= enough ? run_backward(job) : 1;
-  free(job.matrix_sums);
-  free(job.fill_sums);
-  free(job.ranges);
-  return failed;
+  return with_sums(job, [&] { return run_backward(job); });
+}
+
+int32_t stn_filter(const Filter* given) {
+  if (given->abi != kAbi) return 2;
+  Filter filter = *given;
+  int32_t failed = 0;
+  filter.failed = &failed;
+  constexpr int64_t kLines = 16;
+  const int64_t lines = filter.inner < kLines ? filter.outer * filter.inner : filter.inner;
+  const int64_t tasks = (lines + kLines - 1) / kLines * (filter.inner < kLines ? 1 : filter.outer);
+  FilterLoop loop{isa_of(filter.isa).filter[filter.precise](), &filter};
+  const int64_t grain = kGrain / (filter.buffer * kLines) + 1;
+  const int32_t stopped = filter.parallel_for(0, tasks, grain, filter_body, &loop);
+  return stopped ? stopped : failed;
 }

@@ -134,7 +134,7 @@ class Taps {
   // Whether all taps are pixels, and the points are not moved: at 0 some paddings have slope 0.
   static bool everywhere_inside(const Call& call, const Lanes<R> (&x)[D]) {
     const bool open = call.padding == kBorder || call.padding == kReflection;
-    const R low = K == 4 ? 1 : K == 2 && open ? R(1e-30) : 0;
+    const R low = K == 2 && open ? R(1e-30) : 0;
     R high[D];
     for (int a = 0; a < D; ++a)
       if (call.source[a] > kExact) return false;  // whose ends round
@@ -175,13 +175,13 @@ class Taps {
           x = x < -kMargin ? -kMargin : x > last[a] ? last[a] : x;
         }
         const R base = K % 2 ? even(x) : floor_of(x), d = x - base;
-        const Index first = Index(base) + Axis<R, K>::kFirst;
+        const Index first = Index(base);
         at += (kMargins ? first - origin[a] : first) * step[a];
         if (kSlopes) axis[a].first[i] = first;
         STN_UNROLL
         for (int k = 0; k < K && kSlopes; ++k) {
           axis[a].weight[k][i] = weight_of<K>(d, k);
-          if (K != 2) axis[a].slope[k][i] = slope_of<K>(d, k, R(1));
+          if (K != 2) axis[a].slope[k][i] = slope_of<K>(k, R(1));
         }
         STN_UNROLL
         for (int t = 0; t < kCount; ++t) product[t] *= weight_of<K>(d, part(t, a));
@@ -255,7 +255,7 @@ class Taps {
         for (int k = 0; k < K; ++k) {
           axis[a].pixel[k][i] = k ? read1 : read0;
           if (kSlopes) axis[a].weight[k][i] = k ? share1 : share0;
-          if (kSlopes) axis[a].slope[k][i] = live ? slope_of<2>(d, k, R(1)) : 0;
+          if (kSlopes) axis[a].slope[k][i] = live ? slope_of<2>(k, R(1)) : 0;
         }
         STN_UNROLL
         for (int t = 0; t < kCount; ++t) {

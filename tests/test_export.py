@@ -368,7 +368,7 @@ def test_errors(model, image, options, message, tmp_path):
 @pytest.mark.parametrize("package", ["onnx", "onnxscript"])
 def test_a_missing_package(package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(InputError, match=r"pip install 'spatial-transformers\[onnx\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[onnx\]'"):
         write(tmp_path, Samples(), IMAGE)
     assert write(tmp_path, Samples(), IMAGE, ".pt2").is_file()
 

@@ -7,6 +7,11 @@ class InputError(ValueError):
     """Bad input from the caller: says what was asked, what was found and what to do."""
 
 
+def how_to_get(extra: str) -> str:
+    """Return how an extra of this package is installed: from its source, as it is on no index."""
+    return f"where this package was installed from, run: pip install '.[{extra}]'"
+
+
 def shown(given: object) -> str:
     """Return how messages quote what was given: at most a line."""
     return _cut(repr(given), _QUOTED)

@@ -19,7 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import Dim, ExportedProgram
 from torch.utils import _pytree as pytree
 
-from ._errors import InputError, shown
+from ._errors import InputError, how_to_get, shown
 from ._files import whole_files
 from ._hints import require_name
 from ._types import Image
@@ -122,8 +122,7 @@ def _writer(
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
         raise InputError(
-            f"export to {path} needs the package {error.name!r}: "
-            "pip install 'spatial-transformers[onnx]'"
+            f"export to {path} needs the package {error.name!r}; {how_to_get('onnx')}"
         ) from error
     newest = onnx.defs.onnx_opset_version()
     if type(opset) is not int or not _OLDEST <= opset <= newest:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ._errors import InputError
+from ._errors import InputError, how_to_get
 from ._files import whole
 from ._types import Image
 from .transformer import SpatialTransformer, evaluated
@@ -47,8 +47,8 @@ def show(stn: SpatialTransformer, images: Image, path: str | Path | None = None)
     try:
         from ._drawing import figure_of, pixels
     except ModuleNotFoundError as error:
-        cure = "pip install 'spatial-transformers[experiments]'"
-        raise InputError(f"pictures need the package {error.name!r}: {cure}") from error
+        cure = how_to_get("experiments")
+        raise InputError(f"pictures need the package {error.name!r}; {cure}") from error
     outputs, theta = evaluated(stn, images, "show")
     columns = theta[..., 0].numel()
     if columns > _MOST:

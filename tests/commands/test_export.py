@@ -69,4 +69,4 @@ def test_a_missing_runtime_is_named(monkeypatch, capsys):
 
     monkeypatch.setattr("spatial_transformers.commands.export.run", absent)
     assert main(["export", "x"]) == 2
-    assert "pip install 'spatial-transformers[onnx]'" in capsys.readouterr().err
+    assert "pip install '.[onnx]'" in capsys.readouterr().err

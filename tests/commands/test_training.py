@@ -98,7 +98,7 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, command, package, extra):
 
     monkeypatch.setattr(f"spatial_transformers.commands.{command[0]}.run", absent)
     assert main(command) == 2
-    assert f"pip install 'spatial-transformers[{extra}]'" in capsys.readouterr().err
+    assert f"pip install '.[{extra}]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["page", "--help"]])

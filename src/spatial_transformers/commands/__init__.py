@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from types import ModuleType
 
-from .._errors import InputError
+from .._errors import InputError, how_to_get
 from . import (
     apply,
     bench,
@@ -31,7 +31,6 @@ _COMMANDS = (
     *(info, verify, bench, demo, train, reproduce),
     *(eval, show, report, apply, page, export, warp),
 )
-_EXTRA = "pip install 'spatial-transformers[{}]'"
 
 _CONTINUED = {
     "train": "the same command with --resume continues",
@@ -83,8 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(args.command, _reason(error), 2)
     except ModuleNotFoundError as error:
-        extra = _EXTRA.format(_extra(args.command, error.name))
-        return _refuse(args.command, f"needs the package {error.name!r}: {extra}", 2)
+        cure = how_to_get(_extra(args.command, error.name))
+        return _refuse(args.command, f"needs the package {error.name!r}; {cure}", 2)
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise

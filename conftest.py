@@ -16,6 +16,8 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._device import _device_constructors
 
+#: It is read by a type checker, and does not run.
+collect_ignore = ["tests/typing/mistakes.py"]
 #: Examples of docstrings that trace; other tests carry the mark themselves.
 TRACED_EXAMPLES = ("spatial_transformers.exporting.export",)
 #: The costly instances that are done in full.
@@ -99,7 +101,7 @@ def pytest_terminal_summary(terminalreporter, config):
     cells = {}
     for outcome, mark in (("passed", "✓"), ("failed", "✗"), ("error", "✗")):
         for report in terminalreporter.stats.get(outcome, []):
-            cell = dict(report.user_properties).get("cell")
+            cell = dict(getattr(report, "user_properties", ())).get("cell")
             if cell:
                 cells[tuple(cell)] = mark if cells.get(tuple(cell)) != "✗" else "✗"
     rows, checks = ({key[i]: None for key in cells} for i in (0, 1))

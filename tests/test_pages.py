@@ -17,8 +17,9 @@ PAGES = {
     for page in sorted(DOCS.rglob("*.md"))
     if (blocks := _BLOCK.findall(page.read_text()))
 }
-#: They trace, which jaxtyping's import hook breaks, or train, which it slows down.
-TRACED = {"export.md", "start.md"}
+#: They trace, which jaxtyping's import hook breaks, train, which it slows down, or show an error of
+#: our own, before which it speaks.
+TRACED = {"export.md", "library.md", "start.md"}
 CHECKS = {}
 
 

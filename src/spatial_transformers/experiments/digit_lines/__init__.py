@@ -195,7 +195,7 @@ def _network(recipe: LinesRecipe) -> Classifier:
             return None
         family = FAMILIES[recipe.transformation]()
         localisation = LocalisationCNN(
-            family, in_channels=3, input_size=VIEW, filters=(16, 32), hidden=32
+            family, in_channels=3, input_size=VIEW, filters=(16, 32), hidden=32, norm="batch"
         )
         return SpatialTransformer(localisation, family, Sampler(padding_mode="border"), size=VIEW)
 

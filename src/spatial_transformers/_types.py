@@ -36,11 +36,17 @@ if TYPE_CHECKING:
         def __get__(self, module: _HasForward[_Forward], owner: object = None) -> _Forward: ...
 
 
-def require_same_batch(first: Tensor, second: Tensor, asked: str) -> int:
-    """Return the batch of both; refuse batches that do not broadcast."""
+def require_same_batch(first: Tensor, second: Tensor, asked: str, of: object = "") -> int:
+    """Return the batch of both; refuse batches that do not broadcast.
+
+    What was `asked` ends in `of`, which becomes a text in the message only: one of points is costly
+    and does not trace.
+    """
     n, m = first.shape[0], second.shape[0]
     if n != m and n != 1 and m != 1:
-        raise InputError(f"{asked} was asked with batches of {n} and {m}; give equal ones, or 1")
+        raise InputError(
+            f"{asked}{of} was asked with batches of {n} and {m}; give equal ones, or 1"
+        )
     return m if n == 1 else n
 
 

@@ -67,7 +67,7 @@ class Homogeneous(Linear):
     def compose(self, outer: Theta, inner: Theta) -> Theta:
         """Return the θ of T_outer ∘ T_inner; see `Transformation.compose`."""
         first, second = square(self.matrix(outer)), square(self.matrix(inner))
-        require_same_batch(first, second, f"composition of {self}")
+        require_same_batch(first, second, "composition of ", self)
         return self.from_matrix(product(first, second))
 
     def inverse_points(self, theta: Theta, points: Points) -> Points:

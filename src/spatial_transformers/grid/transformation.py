@@ -288,7 +288,7 @@ class Transformation(Configured, ABC):
             raise InputError(
                 f"{self} was given points of shape {tuple(points.shape)}; give (N, K, {self.ndim})"
             )
-        require_same_batch(theta, points, f"mapping of points by {self}")
+        require_same_batch(theta, points, "mapping of points by ", self)
         if not points.is_floating_point():
             raise InputError(f"{self} was given {points.dtype} points; give a floating dtype")
         precise = torch.promote_types(theta.dtype, points.dtype)

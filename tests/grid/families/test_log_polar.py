@@ -106,5 +106,5 @@ def test_the_radius_must_be_above_the_inner_one(radius):
 
 @pytest.mark.traced
 def test_bounds_of_an_unknown_entry_name_the_family():
-    with pytest.raises(InputError, match=r"LogPolar\(ndim=2, inner=0.05\).*'s'.*x0 y0"):
+    with pytest.raises(InputError, match=r"LogPolar\(ndim=2\).*'s'.*x0 y0"):
         LogPolar(bounds={"s": (0, 1)})

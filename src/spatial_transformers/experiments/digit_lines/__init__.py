@@ -210,10 +210,10 @@ def _cells(recipe: LinesRecipe) -> list[Cell]:
 EXPERIMENT = Experiment(
     LinesRecipe(
         experiment="digit-lines",
-        epochs=5,
+        epochs=7,
         batch_size=128,
         lr=3e-3,
-        localisation_lr=10.0,
+        localisation_lr=3.0,
         weight_decay=0.02,
         precision="bf16-mixed",
     ),

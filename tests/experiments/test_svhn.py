@@ -168,6 +168,8 @@ def test_made_numbers_are_drawn_anew_by_their_draws_alone():
     assert lengths.max() == 5
     filled = torch.arange(5) < lengths[:, None]
     assert torch.equal(filled, targets != 10)  # no gaps
+    drawn = (chosen != chosen.max()).sum(1)  # the last glyph is empty
+    assert set((drawn - lengths).tolist()) == {0, 1}  # some have a mark, which has no label
     draws = Draws(0, 0, torch.arange(8))
     one, two = (data.prepare(chosen[:8], draws, data.train, 1.0) for _ in range(2))
     assert torch.equal(one, two)

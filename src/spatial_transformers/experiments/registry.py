@@ -14,7 +14,6 @@ from .base import Experiment
 from .colocalisation import EXPERIMENT as COLOCALISATION
 from .colocalisation.views import EXPERIMENT as DIGIT_VIEWS
 from .cub import EXPERIMENT as CUB
-from .digit_lines import EXPERIMENT as DIGIT_LINES
 from .distorted_mnist import EXPERIMENT as DISTORTED_MNIST
 from .folder import EXPERIMENT as FOLDER
 from .gtsrb import EXPERIMENT as GTSRB
@@ -33,7 +32,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     for experiment in (
         *(ROTATED_DIGITS, SMALL_DIGITS, DISTORTED_MNIST, MNIST_ADDITION, GTSRB, SVHN),
         *(HOUSE_NUMBERS, CUB, COLOCALISATION, DIGIT_VIEWS, TWO_PARTS, INVERSE_COMPOSITIONAL),
-        *(MNIST_3D, ADRENAL_3D, DIGIT_LINES, FOLDER),
+        *(MNIST_3D, ADRENAL_3D, FOLDER),
     )
 }
 

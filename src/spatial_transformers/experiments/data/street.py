@@ -33,6 +33,7 @@ FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
 MARKS = "$%#.,-/:"  # that stand in or at printed numbers and say nothing
+MARKED = 0.4  # share of printed numbers that have one
 
 
 @dataclass(frozen=True)
@@ -116,20 +117,17 @@ def _filled(images: Tensor, beside: Tensor | None = None) -> tuple[Tensor, Tenso
     return pictures, ((right - left) / height).clamp(0.3, 1.0)
 
 
-def draw_numbers(
-    glyphs: Glyphs, count: int, part: int, shares: Sequence[float] = SHARES, marked: float = 0.0
-) -> InMemory:
+def draw_numbers(glyphs: Glyphs, count: int, part: int) -> InMemory:
     """Return numbers for a part of the data: the glyphs (N, L) of their digits, and labels (N, L).
 
-    The digits of a number are all of one font, or all written. What is left of L places is empty.
+    The digits of a number are all of one font, or all written. Where there is room for one, some
+    printed numbers have a mark before, among or behind their digits. What is left of L places is
+    empty.
 
     Args:
         glyphs: what there is to write in.
         count: N.
         part: of the data, which has written digits of its own.
-        shares: (L,) of numbers of one digit, of two, ….
-        marked: share of printed numbers with a mark before, among or behind their digits, where
-            there is room for one.
 
     """
     draw = np.random.default_rng(part)
@@ -137,8 +135,8 @@ def draw_numbers(
     hands = [(mine & (glyphs.labels == digit)).nonzero()[:, 0].numpy() for digit in range(10)]
     if missing := [digit for digit, hand in enumerate(hands) if not len(hand)]:
         raise InputError(f"no digit {missing[0]} was found to write numbers in; give all ten")
-    chosen = np.full((count, len(shares)), glyphs.none)
-    lengths = draw.choice(len(shares), count, p=shares) + 1
+    chosen = np.full((count, len(SHARES)), glyphs.none)
+    lengths = draw.choice(len(SHARES), count, p=SHARES) + 1
     for row, length in zip(chosen, lengths, strict=True):
         digits = draw.integers(10, size=length)
         if draw.random() < WRITTEN:
@@ -146,7 +144,7 @@ def draw_numbers(
         else:
             font = draw.integers(len(FONTS))
             row[:length] = 10 * font + digits
-            if marked and length < len(row) and draw.random() < marked:
+            if length < len(row) and draw.random() < MARKED:
                 place, mark = draw.integers(length + 1), draw.integers(len(MARKS))
                 row[place + 1 : length + 1] = row[place:length].copy()
                 row[place] = glyphs.none - len(MARKS) * (len(FONTS) - font) + mark

@@ -61,13 +61,9 @@ class DistortedRecipe(BentRecipe):
         What widens is drawn at first from a sixth of its range. A classifier that has met digits
         that are nearly upright reads turned ones ill, and so asks the transformer to turn them.
         """
-        spread = widened(epoch, self.epochs * self.widening)
+        over = epoch / (self.epochs * self.widening) if self.widening else 1.0
+        spread = min(NARROW + (1 - NARROW) * over, 1.0)
         return {"jitter": self.jitter * strength, "shift": self.shift, "spread": spread}
-
-
-def widened(epoch: int, epochs: float) -> float:
-    """Return the part of its whole range from which a distortion is drawn that widens so long."""
-    return min(NARROW + (1 - NARROW) * epoch / epochs, 1.0) if epochs else 1.0
 
 
 @dataclass(frozen=True)

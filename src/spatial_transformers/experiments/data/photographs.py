@@ -1,9 +1,9 @@
 """Photographs of words that are numbers, to test networks that were trained on made ones.
 
 A folder `digit_words` has the pictures in `images`, and a list `labels.csv` with a line for each:
-the picture (`file`), the part of its data set (`split`), what it says (`digits`), its `width` and
-`height`, and for each digit a box (left, top, width, height) in pixels, separated by semicolons
-(`digit_boxes_xywh_pixels`). There are no boxes where the number fills the picture.
+the picture (`file`), what it says (`digits`), its `width` and `height`, and for each digit a box
+(left, top, width, height) in pixels, separated by semicolons (`digit_boxes_xywh_pixels`). There are
+no boxes where the number fills the picture.
 """
 
 import csv
@@ -35,14 +35,12 @@ class Photograph(NamedTuple):
 
     Args:
         path: of the picture.
-        split: `train` or `test`.
         digits: of the number, in order.
         box: about all of them.
 
     """
 
     path: Path
-    split: str
     digits: list[int]
     box: Box
 
@@ -63,18 +61,18 @@ def photographs(folder: Path, longest: int) -> list[Photograph]:
     """
     path = folder / FOLDER / "labels.csv"
     found: dict[Path, Photograph] = {}
-    for image, split, digits, box in _listed(path):
+    for image, digits, box in _listed(path):
         where = folder / FOLDER / "images" / image
         if where in found:
             raise InputError(f"{where}: listed twice; {_CURE}")
-        found[where] = Photograph(where, split, digits, box)
+        found[where] = Photograph(where, digits, box)
     short = [one for one in found.values() if len(one.digits) <= longest]
     if not short:
         raise InputError(f"{path}: no number of one to {longest} digits is listed; {_CURE}")
     return short
 
 
-def _listed(path: Path) -> Iterator[tuple[str, str, list[int], Box]]:
+def _listed(path: Path) -> Iterator[tuple[str, list[int], Box]]:
     """Give what a list says."""
     require_file(path, _CURE, _LARGEST)
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
@@ -89,7 +87,7 @@ def _listed(path: Path) -> Iterator[tuple[str, str, list[int], Box]]:
             ) from error
 
 
-def _parsed(row: dict[str, str]) -> tuple[str, str, list[int], Box]:
+def _parsed(row: dict[str, str]) -> tuple[str, list[int], Box]:
     """Return what a line lists; raise an error of Python for any other line."""
     name, digits = row["file"], row["digits"]
     listed = row["digit_boxes_xywh_pixels"].split(";")
@@ -99,7 +97,7 @@ def _parsed(row: dict[str, str]) -> tuple[str, str, list[int], Box]:
         raise ValueError
     if len(boxes) not in (1, len(digits)) or not all(map(_has_area, boxes)):
         raise ValueError
-    return name, row["split"], [int(digit) for digit in digits], around(boxes)
+    return name, [int(digit) for digit in digits], around(boxes)
 
 
 def _has_area(box: Box) -> bool:

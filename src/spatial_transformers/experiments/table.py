@@ -294,7 +294,8 @@ def places(results: Sequence[Result]) -> str:
             for name, found in metrics["theta"].items():
                 quantity, _, number = name.partition(", transformer ")
                 if number:
-                    both = f"{found['mean']:.0f} ± {found['std']:.0f}"
+                    digits = 0 if "%" in name or "deg" in name else 2
+                    both = f"{found['mean']:.{digits}f} ± {found['std']:.{digits}f}"
                     looks.setdefault(number, {})[quantity] = both
             for number, look in looks.items():
                 lines = lines or _head("cell", "seed", "transformer", *look)

@@ -146,7 +146,7 @@ class Classification(Task):
 
     def _words(self, labels: Tensor) -> list[str]:
         samples: list[list[int]] = labels.view(len(labels), -1).tolist()
-        return [" ".join(self.names[label] for label in sample) for sample in samples]
+        return [" ".join(self.names[label] for label in sample).rstrip() for sample in samples]
 
 
 class Regression(Task):

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from spatial_transformers import InputError
 
 from .._files import whole
 from . import bars, metrics, run
 from .base import Cell
+from .progress import Bar
 from .recipe import Recipe
 from .registry import named
 from .table import Result, details, overview
@@ -95,7 +95,7 @@ def train(
     options |= {"enable_progress_bar": False}
     try:
         runs = [pool.submit(_train_one, *which, **options) for which in todo]
-        with tqdm(total=len(todo), unit="run") as bar:
+        with Bar(doing="training", total=len(todo), unit="run") as bar:
             for done in as_completed(runs):
                 bar.update()
                 if line := done.result():

@@ -31,7 +31,6 @@ from .data.samples import Data
 from .data.served import ServedData
 from .learner import Learner
 from .networks import count_parameters
-from .origin import Origin
 from .pose import alignment, correlations, overlaps
 from .recipe import Recipe
 from .registry import named, read
@@ -77,12 +76,7 @@ def train(
     if (out / "metrics.json").exists():
         return metrics.read(out / "metrics.json", recipe)
     known = origin.read(out) or (beside and origin.read(beside)) or None
-    data = supply.located(known, data)
-    held = experiment.held and experiment.held(recipe, data)
-    supply.refuse_changed(data, known, held)
-    served = supply.served((reading or supply.read)(recipe, data), recipe)
-    left_out = served.data.left_out
-    supply.refuse_left_out(data, known, left_out)
+    served, source = supply.for_training(recipe, known, data, reading or supply.read)
     seed_everything(recipe.seed, verbose=False)
     shown = served.fixed_batch(SHOWN)[0]
     learner = Learner(experiment.network(recipe), experiment.task(recipe), recipe, shown)
@@ -99,14 +93,14 @@ def train(
     if runner.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "recipe.json", recipe.as_json())
-        origin.write(out, Origin(data, held, left_out))
+        origin.write(out, source)
     with surroundings(experiment.threads):
         made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
         _fit(runner, learner, served, out / "last.ckpt")
     if runner.is_global_zero:
         tensors.write(out / "model.safetensors", learner.network.state_dict())
     found = {
-        **_score(runner, learner, served, data),
+        **_score(runner, learner, served, source.folder),
         "validation": learner.validation,
         "made": {
             **made,

@@ -14,6 +14,32 @@ from .recipe import Recipe
 from .registry import named
 
 
+def for_training(
+    recipe: Recipe,
+    known: Origin | None,
+    data: Path | None,
+    reading: Callable[[Recipe, Path | None], Data],
+) -> tuple[ServedData, Origin]:
+    """Return the data that a run trains on, and where they come from.
+
+    Args:
+        recipe: of the run.
+        known: where they came from when the run began, if it has.
+        data: the folder of the data set, unless it is known.
+        reading: reads them, as `read` does.
+
+    Raises:
+        InputError: for data that cannot be learned, or are not those that the run began with.
+
+    """
+    experiment, folder = named(recipe.experiment), located(known, data)
+    held = experiment.held and experiment.held(recipe, folder)
+    _refuse_changed(folder, known, held)
+    found = reading(recipe, folder)
+    _refuse_left_out(folder, known, found.left_out)
+    return served(found, recipe), Origin(folder, held, found.left_out)
+
+
 def located(known: Origin | None, data: Path | None) -> Path | None:
     """Return where a run's data lie: as given, or where they lay when it was trained."""
     if data is not None or known is None or known.folder is None:
@@ -25,7 +51,7 @@ def located(known: Origin | None, data: Path | None) -> Path | None:
     return known.folder
 
 
-def refuse_changed(folder: Path | None, known: Origin | None, held: Held | None) -> None:
+def _refuse_changed(folder: Path | None, known: Origin | None, held: Held | None) -> None:
     """Refuse a folder that holds other files than a run began with."""
     if known and known.held and held and (changed := origin.changes(known.held, held)):
         raise InputError(
@@ -34,7 +60,7 @@ def refuse_changed(folder: Path | None, known: Origin | None, held: Held | None)
         )
 
 
-def refuse_left_out(folder: Path | None, known: Origin | None, left_out: Sequence[str]) -> None:
+def _refuse_left_out(folder: Path | None, known: Origin | None, left_out: Sequence[str]) -> None:
     """Refuse a folder of which other files cannot be read than when a run began."""
     if known and known.held and (other := {*known.left_out} ^ {*left_out}):
         raise InputError(

@@ -1,5 +1,7 @@
 """The one error for bad input, and how messages quote what was given."""
 
+from collections.abc import Iterable
+
 _QUOTED = 100  # characters
 
 
@@ -20,6 +22,20 @@ def shown(given: object) -> str:
 def brief(given: object, longest: int = _QUOTED) -> str:
     """Return a value as messages name it, without quotes: at most a line."""
     return _cut(repr(given)[1:-1] if isinstance(given, str) else repr(given), longest)
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return a question that names what is known and spelled most like it, or nothing.
+
+    Example:
+        >>> nearest("trian", ["train", "eval"])
+        ' (did you mean train?)'
+
+    """
+    from difflib import get_close_matches  # where there is an error only
+
+    found = get_close_matches(given, [*known], 1)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _cut(text: str, longest: int) -> str:

@@ -33,7 +33,10 @@ _HOLDS = {
     "PPM": ("L", "RGB"),
     "WEBP": ("L", "RGB", "LA", "RGBA"),
 }
+#: The last bytes of a whole file; Pillow also reads some that have more behind.
+_ENDS = {"PNG": b"IEND\xaeB`\x82", "JPEG": b"\xff\xd9"}
 _KEPT = ("icc_profile", "dpi")  # of what a file says besides its pixels
+_CURE = "remove or replace it"
 _SIXTEEN_BIT = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -78,7 +81,12 @@ def destinations(given: Sequence[Path], out: Path) -> dict[Path, Path]:
 
 def is_image(path: Path) -> bool:
     """Return whether a path's name is that of an image file, and not hidden."""
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+    return has_image_name(path) and path.is_file()
+
+
+def has_image_name(path: Path) -> bool:
+    """Return whether a path is named as image files are, and not hidden, whatever lies there."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
 
 
 def read_image(path: Path, *, least: int | None = None) -> Picture:
@@ -114,6 +122,25 @@ def image_size(path: Path) -> tuple[int, int]:
         return (file.width, file.height) if turned else (file.height, file.width)
 
 
+def check_image(path: Path) -> None:
+    """Refuse an image file whose head cannot be read, or whose end is missing.
+
+    Its pixels are read only where the file does not end as its format says. Damage in the midst of
+    a file is found when it is read.
+
+    Raises:
+        InputError: as `read_image`.
+
+    """
+    with _opened(path) as file:
+        end = _ENDS.get(file.format or "", b"")
+        with path.open("rb") as raw:
+            raw.seek(max(0, path.stat().st_size - len(end)))
+            whole_file = raw.read() == end or not end
+        if not whole_file:
+            file.load()
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Give an image file whose head is read; say what is wrong with it, then and in the block."""
@@ -125,9 +152,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             _require_one_picture(path, file)
             yield file
     except UnidentifiedImageError as error:
-        raise InputError(
-            f"{path}: not a PNG, JPEG, WebP, TIFF, BMP or PPM file; convert it first"
-        ) from error
+        kind = "not a PNG, JPEG, WebP, TIFF, BMP or PPM file; convert it first"
+        empty = not path.stat().st_size
+        raise InputError(f"{path}: {f'an empty file; {_CURE}' if empty else kind}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path}: too large ({error}); give at most 2^26 pixels") from error
     except InputError:
@@ -135,7 +162,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except (OSError, SyntaxError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
-        raise InputError(f"{path}: damaged image file ({error}); save it again") from error
+        raise InputError(f"{path}: damaged image file ({error}); {_CURE}") from error
 
 
 def _require_one_picture(path: Path, file: Image.Image) -> None:
@@ -150,7 +177,7 @@ def _require_one_picture(path: Path, file: Image.Image) -> None:
     if file.format == "PPM" and (file.mode in ("I", "F") or _largest_value(file) > 255):
         raise InputError(f"{path}: has values of more than 8 bits; save it with 8")
     if file.mode == "P" and not (file.palette and file.palette.palette):
-        raise InputError(f"{path}: damaged image file (its palette is missing); save it again")
+        raise InputError(f"{path}: damaged image file (its palette is missing); {_CURE}")
 
 
 def _largest_value(file: Image.Image) -> int:

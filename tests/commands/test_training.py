@@ -64,6 +64,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     ("arguments", "reason"),
     [
         (["train", "imagenet", "--out", "{new}"], "known: rotated-digits, small-digits"),
+        (["train", "foldr", "--out", "{new}"], "'foldr' was asked for (did you mean folder?); "),
         (["train", "distorted-mnist", "--out", "{new}"], "needs --data"),
         (["train", "rotated-digits", "--out", "{run}"], "holds a run already"),
         (["train", "distorted-mnist", "--resume", "--out", "{run}"], "rotated-digits → distorted"),
@@ -81,6 +82,26 @@ def test_refusals(run_folder, tmp_path, capsys, arguments, reason):
     printed = capsys.readouterr().err
     assert printed.count("\n") == 1
     assert reason in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["trian", "x"], "stn: no command is called trian (did you mean train?); see stn --help"),
+        (["zzz"], "stn: no command is called zzz; see stn --help"),
+        ([], "stn: the following arguments are required: COMMAND; see stn --help"),
+        (["eval", "x", "--jason"], "--jason has no meaning here (did you mean --json?)"),
+        (["eval", "x", "y"], "stn eval: y has no meaning here; see stn eval --help"),
+        (["train", "folder", "--epochs=a", "--out", "x"], "--epochs: invalid int value: 'a'; see"),
+        (["train", "folder", "--epochen=1", "--out", "x"], "(did you mean --epochs?)"),
+    ],
+)
+def test_what_is_not_understood_is_refused_in_a_line(capsys, arguments, line):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    printed = capsys.readouterr().err
+    assert line in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """MNIST addition: pairs, two transformers, and whom each follows; oracles: numpy, `warp`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -105,7 +107,7 @@ def test_whom_a_transformer_follows():
 def test_a_rehearsal_trains_and_shows_both(tmp_path):
     (cell,) = reproduce.cells(NAME, ["RTS/2x-st-fcn/affine"], quick=True)
     assert cell.paper is None
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=399)
+    recipe = replace(cell.recipe, epochs=1, batch_size=399)
     options = {"accelerator": "cpu", "enable_progress_bar": False}
     found = run.train(recipe, tmp_path, **options)
     assert found["test_images"] == 450

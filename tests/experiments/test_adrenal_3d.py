@@ -1,5 +1,7 @@
 """Turned shapes in volumes; oracles: scipy's rotations, numpy's files, and what a rod is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -82,7 +84,7 @@ def test_networks_are_of_one_size(model):
 
 def test_a_rehearsal_trains_and_shows(tmp_path):
     (cell,) = reproduce.cells(NAME, ["turned/st-cnn/rigid"], quick=True)
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=50)
+    recipe = replace(cell.recipe, epochs=1, batch_size=50)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 10 * 60
     run.show(tmp_path, tmp_path / "picture.png", count=2)

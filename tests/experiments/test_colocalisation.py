@@ -1,5 +1,6 @@
 """Co-localisation: what is shown, how the crop shrinks, and what counts as found; oracle: numpy."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -154,7 +155,7 @@ def test_the_encoder_that_ships_knows_digits_of_another_kind():
 
 def test_a_rehearsal_can_be_continued(tmp_path):
     (cell,) = reproduce.cells(NAME, ["TC/digit-4"], quick=True)
-    recipe = run.replace(cell.recipe, epochs=1)
+    recipe = replace(cell.recipe, epochs=1)
     options = {"accelerator": "cpu", "enable_progress_bar": False}
     found = run.train(recipe, tmp_path, **options)
     assert found["test_images"] == IMAGES

@@ -3,6 +3,7 @@
 import importlib
 import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,7 +57,8 @@ def damaged(official, tmp_path):
     return tmp_path / "copy" / "CUB_200_2011"
 
 
-def test_the_official_layout_is_read(official, capfd):
+def test_the_official_layout_is_read(official, capfd, monkeypatch):
+    monkeypatch.setattr("spatial_transformers.experiments.progress.MINUTE", 0.0)
     train, validation, test = read(official)
     assert "reading" in capfd.readouterr().err
     assert [len(train), len(validation), len(test)] == [9, 3, 6]
@@ -219,7 +221,7 @@ def test_a_rehearsal_trains_and_shows(tmp_path, monkeypatch):
     monkeypatch.setattr("spatial_transformers.experiments.cub.birds._COUNTS", (16, 16, 16))
     (cell,) = reproduce.cells(NAME, ["loose/2x-st-cnn/attention"], quick=True)
     assert cell.baseline == "cnn"
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=8)
+    recipe = replace(cell.recipe, epochs=1, batch_size=8)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 16
     run.show(tmp_path, tmp_path / "picture.png", count=2)

@@ -1,6 +1,7 @@
 """Traffic signs; oracles: Pillow's reading and resizing, numpy's files, and what is drawn."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def damaged(official, tmp_path):
     return tmp_path / "copy"
 
 
-def test_the_official_layout_is_read(official, capfd):
+def test_the_official_layout_is_read(official, capfd, monkeypatch):
+    monkeypatch.setattr("spatial_transformers.experiments.progress.MINUTE", 0.0)
     train, validation, test = read(official)
     assert "reading" in capfd.readouterr().err  # a progress bar
     assert [len(train), len(validation), len(test)] == [86, 86, 43]
@@ -180,7 +182,7 @@ def test_generated_signs_are_red_or_blue():
 def test_a_rehearsal_trains_and_shows(tmp_path):
     (cell,) = reproduce.cells(NAME, ["signs/2-deep-st-cnn/affine"], quick=True)
     assert cell.baseline == "cnn"
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=320)
+    recipe = replace(cell.recipe, epochs=1, batch_size=320)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 320
     run.show(tmp_path, tmp_path / "picture.png", count=2)

@@ -1,5 +1,7 @@
 """Homographies and recurrent networks; oracles: OpenCV, and the same network step by step."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -65,7 +67,7 @@ def test_steps_share_one_network_and_begin_with_the_image():
 def test_a_rehearsal_trains_and_shows(tmp_path):
     (cell,) = reproduce.cells(NAME, ["H/4-step-st-cnn/projective"], quick=True)
     assert (cell.baseline, cell.paper) == ("cnn", None)
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=399)
+    recipe = replace(cell.recipe, epochs=1, batch_size=399)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 450
     assert "rotation (deg)" in found["alignment"]

@@ -1,5 +1,7 @@
 """Digits as bodies in volumes; oracles: scipy's rotations and its resampling, and numpy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,7 +87,7 @@ def test_what_is_given_is_flattened_along_depth():
 
 def test_a_rehearsal_trains_and_shows(tmp_path):
     (cell,) = reproduce.cells(NAME, ["volumes/st-cnn/affine"], quick=True)
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=399, jitter=1.0)
+    recipe = replace(cell.recipe, epochs=1, batch_size=399, jitter=1.0)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 450
     assert found["alignment"]

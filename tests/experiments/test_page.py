@@ -168,9 +168,8 @@ def test_other_runs_are_shown_too(tmp_path, experiment, facts):
 def test_runs_that_do_not_fit_are_refused(tmp_path, capsys, experiment, facts, reason):
     run = untrained(tmp_path / "run", experiment, **facts)
     assert main(["page", str(run), "--port", "0"]) == 2
-    refused = capsys.readouterr().err
+    _, refused = capsys.readouterr().err.splitlines()
     assert refused.startswith(f"stn page: {run}: ")
-    assert refused.count("\n") == 1
     assert reason in refused
 
 

@@ -52,6 +52,7 @@ def url():
         [sys.executable, "-c", SERVER], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     assert process.stdout is not None
+    assert process.stdout.readline().startswith("stn page: loading")  # at once
     first = process.stdout.readline()
     found = re.match(r"http://127\.0\.0\.1:\d+/", first)
     try:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -12,7 +13,10 @@ from PIL import Image
 
 from spatial_transformers.commands import main
 from spatial_transformers.experiments import registry, report
+from spatial_transformers.experiments.report import charts
 from spatial_transformers.experiments.report.findings import Mean, find
+from spatial_transformers.experiments.report.lesson import lessons
+from spatial_transformers.experiments.task import Classification
 
 from . import volumes
 
@@ -98,6 +102,34 @@ def test_without_a_transformer_there_is_less_to_say(trained, tmp_path):
     assert "The mean image" not in text
     assert "transformer" not in text.partition("The recipe")[0]
     assert len(parts.images) == 4
+
+
+@pytest.mark.parametrize(
+    ("bias", "spread", "words"),
+    [
+        (0.0, 0.001, "has learned nothing yet: θ has hardly left its start"),
+        (0.3, 0.001, "does the same to all images, as a fixed crop would"),
+        (0.0, 0.3, None),
+    ],
+)
+def test_it_is_said_that_nothing_is_learned(trained, bias, spread, words):
+    alignment = find(trained, None).alignment
+    drawn = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+    start = alignment.history[:1] * 0 + alignment.transformer.transformation.identity()
+    theta = start[0, 0] + bias + spread * drawn
+    said = [*lessons(replace(alignment, theta=theta, history=start))]
+    assert [words in sentence for sentence in said] == [True] if words else not said
+
+
+def test_what_hardly_varies_fills_no_axis():
+    described = {"rotation (deg)": 3 + 0.01 * torch.rand(9), "scale": 1 + torch.rand(9)}
+    narrow, wide = (panel.get_xlim() for panel in charts.histograms(described).axes)
+    assert narrow[0] < -1
+    assert narrow[1] > 7
+    assert wide[1] - wide[0] < 1.2
+    run = {"validation": {"error": [3.0, 2.0, 1.0]}}
+    axes = charts.curves(Classification(2).metrics[0], run, None).axes[0]
+    assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
 def test_a_mean_keeps_the_contrast_of_images_that_lie_alike():

@@ -57,6 +57,19 @@ def test_cells_are_the_paper_s():
     assert (recipe.distortion, recipe.model, recipe.transformation) == ("P", "st-fcn", "projective")
 
 
+@pytest.mark.parametrize(
+    ("only", "names"),
+    [
+        ("R/cnn", ["R/cnn"]),
+        ("TC", ["TC/st-cnn/affine", "TC/st-fcn/affine", "TC/cnn", "TC/fcn"]),
+        ("R/st-cnn/", [f"R/st-cnn/{f}" for f in ("affine", "projective", "thin-plate-spline")]),
+        ("TC/st-f", ["TC/st-fcn/affine"]),
+    ],
+)
+def test_cells_are_meant_by_how_their_names_begin(only, names):
+    assert sorted(cell.name for cell in reproduce.cells(NAME, [only])) == sorted(names)
+
+
 def test_all_cells_have_one_schedule():
     """Only what the cells are named after differs, and R hides what tells its angle."""
     named = {"distortion": "", "model": "", "transformation": ""}
@@ -149,7 +162,9 @@ def test_a_claimed_run_is_left_alone(data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (["--only", "R/vit"], "no cell is called R/vit; known: R/st-cnn/affine, RTS/"),
+        (["--only", "R/vit"], "no cell is called R/vit"),
+        (["--only", "R/stcnn"], "no cell is called R/stcnn (did you mean R/st-cnn?); known: R/st-"),
+        (["--only", "R/st-c,TC/"], "R/st-c begins several names: R/st-cnn/affine, R/st-cnn/thin"),
         (["--seeds", "0"], "--seeds 0 --jobs 1 were asked for"),
         (["--only", "R/cnn"], "needs --data"),
         (["--quick", "--data", "digits"], "--quick was asked for with --data digits"),

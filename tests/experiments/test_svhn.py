@@ -1,6 +1,7 @@
 """House numbers; oracles: h5py's and Pillow's files in SVHN's layout, and what a number says."""
 
 import shutil
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -74,7 +75,8 @@ def damaged(official, tmp_path):
     return tmp_path / "copy"
 
 
-def test_the_official_layout_is_read(official, capfd):
+def test_the_official_layout_is_read(official, capfd, monkeypatch):
+    monkeypatch.setattr("spatial_transformers.experiments.progress.MINUTE", 0.0)
     train, validation, test = read(official, 64)
     assert "reading extra" in capfd.readouterr().err
     assert [len(train), len(validation), len(test)] == [12 - 2 + 3, 2, 2]
@@ -218,7 +220,7 @@ def test_networks_are_of_one_size(model, count, size):
 
 def test_a_rehearsal_trains_and_shows(tmp_path):
     (cell,) = reproduce.cells(NAME, ["64px/4-deep-st-cnn/affine"], quick=True)
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=640)
+    recipe = replace(cell.recipe, epochs=1, batch_size=640)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] == 320
     run.show(tmp_path, tmp_path / "picture.png", count=2)

@@ -29,7 +29,7 @@ def test_several_softmaxes():
     due = torch.stack([F.cross_entropy(logits[:, k], digits[:, k]) for k in range(3)]).mean()
     torch.testing.assert_close(task.loss(logits, None, digits), due)
     assert task.scores(logits, None, digits)["error"].tolist() == [False, True, False]
-    assert task.captions(logits, digits)[1] == "a 3 0 0, read as 3 0 1"
+    assert task.captions(logits, digits)[1] == "3 0 0, read as 3 0 1"
     assert task.groups(digits).tolist() == [1, 3, 2]
 
 

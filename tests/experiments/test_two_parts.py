@@ -1,5 +1,7 @@
 """Two parts on clutter; oracles: numpy's masks of boxes, and what each part's canvas shows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,7 +102,7 @@ def test_networks_are_of_one_size():
 
 def test_a_rehearsal_trains_and_says_whom_each_frames(tmp_path):
     (cell,) = reproduce.cells(NAME, ["parts/2x-st-cnn/attention"], quick=True)
-    recipe = run.replace(cell.recipe, epochs=1, batch_size=300)
+    recipe = replace(cell.recipe, epochs=1, batch_size=300)
     found = run.train(recipe, tmp_path, accelerator="cpu", enable_progress_bar=False)
     assert found["test_images"] > 200
     for frame in found["overlaps"].values():

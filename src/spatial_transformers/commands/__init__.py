@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from types import ModuleType
+from typing import NoReturn
 
-from .._errors import InputError, how_to_get
+from .._errors import InputError, how_to_get, nearest
 from . import (
     apply,
     bench,
@@ -38,6 +39,11 @@ _CONTINUED = {
     "demo": "the same command continues",
     "bench": "the same command continues {json}",
 }
+_BEGINS = {
+    "apply": "loading the run …",
+    "page": "loading the network and the page …",
+    "report": "loading the run …",
+}
 _ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
@@ -45,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command; return 0, 1 if a check failed, or 2 with one line on standard error."""
     said = {_name(command): (command.__doc__ or "").partition("\n\n") for command in _COMMANDS}
     listed = "\n".join(f"  {name:<11}{summary}" for name, (summary, *_) in said.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "stn",
         description=f"Spatial transformer networks.\n\ncommands:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -58,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
+    if argv and not argv[0].startswith("-") and argv[0] not in said:
+        parser.error(f"no command is called {argv[0]}{nearest(argv[0], said)}")
     for command in _COMMANDS:
         name = _name(command)
         summary, _, example = said[name]
@@ -69,8 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         if name in argv[:1]:  # others would import what they offer, for nothing
             command.add_arguments(sub)
-        sub.set_defaults(run=command.run)
-    args = parser.parse_args(argv)
+        sub.set_defaults(run=command.run, refuse=sub.refuse_unknown)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        args.refuse(unknown)
+    if begins := _BEGINS.get(args.command):  # what is imported takes seconds
+        print(f"stn {args.command}: {begins}", file=sys.stderr, flush=True)
     try:
         with _terminable():
             return args.run(args)
@@ -92,6 +104,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(args.command, f"interrupted{_continued(args)}", 130)
     except _Terminated:
         return _refuse(args.command, f"terminated{_continued(args)}", 143)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Refuses what it does not understand in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and exit with 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+    def refuse_unknown(self, given: Sequence[str]) -> NoReturn:
+        """Refuse arguments that have no meaning, naming the option that is spelled most alike."""
+        options = [name for action in self._actions for name in action.option_strings]
+        wrong = next((word for word in given if word.startswith("--")), given[0])
+        self.error(f"{wrong} has no meaning here{nearest(wrong.partition('=')[0], options)}")
 
 
 def _name(command: ModuleType) -> str:

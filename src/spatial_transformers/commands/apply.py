@@ -29,10 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write images and the table; return 2 if an image could not be read or written."""
-    from tqdm import tqdm
-
     from .._files import write_json, write_rows
     from .._images import destinations
+    from ..experiments.progress import Bar
     from ..experiments.straighten import Straightener
 
     table = args.table or args.out / "theta.csv"
@@ -43,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     for folder in {args.out, *(target.parent for target in files.values())}:
         folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for done in tqdm(straighten(files), total=len(files), unit="image", disable=None):
+    for done in Bar(straighten(files), "straightening", total=len(files), unit="image"):
         if done.error:
-            tqdm.write(f"stn apply: {done.error}", file=sys.stderr)
+            Bar.write(f"stn apply: {done.error}", file=sys.stderr)
         else:
             rows.append({"file": str(done.source), "straightened": str(done.target), **done.found})
     write = write_json if table.suffix.lower() == ".json" else write_rows

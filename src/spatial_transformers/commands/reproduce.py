@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("experiment", help=", ".join(tables))
     parser.add_argument("--data", type=Path, help="folder of the data set's files")
     parser.add_argument("--out", type=Path, required=True, help="folder of all runs")
-    parser.add_argument("--only", default="", help="cells, as R/cnn,R/st-cnn/affine (all)")
+    parser.add_argument(
+        "--only",
+        default="",
+        help="cells, as R/cnn,R/st-cnn/affine, or how their names begin, as R (all)",
+    )
     parser.add_argument("--seeds", type=int, help="runs per cell (3, or 1 if --quick)")
     parser.add_argument(
         "--quick", action="store_true", help="a rehearsal of minutes, on data that ship"

@@ -48,25 +48,29 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print the test result."""
-    from ..experiments import compare, metrics, run
+    from ..experiments import compare, metrics, run, supply
     from ..experiments.registry import changed, chosen, defaults, options
 
+    if not args.resume:
+        run.refuse_started(args.out)
     started = run.started(args.out) if args.resume else None
     recipe = started or defaults(args.experiment)
     given = {name: getattr(args, name) for name in options() if getattr(args, name) is not None}
     recipe = changed(recipe, experiment=args.experiment, **given)
+    if args.baseline:
+        compare.without_transformer(recipe)  # refuses before files are looked at
     if started is None:
         recipe, reasons = chosen(recipe, args.data, given)
         for reason in reasons if run.is_first_process() else ():
             print(reason, flush=True)
-    without = compare.without_transformer(recipe) if args.baseline else None
-    where = {"data": args.data, "resume": args.resume, **trainer_options(args)}
+    where = {"data": args.data, "resume": args.resume, "reading": supply.read_once()}
+    where |= trainer_options(args)
     found = run.train(recipe, args.out, **where)
     if run.is_first_process():
         print(f"{args.out}: {metrics.in_words(found)}")
-    if without is not None:
-        folder = args.out / compare.BASELINE
-        other = run.train(without, folder, **where)
+    if args.baseline:
+        without, folder = compare.without_transformer(recipe), args.out / compare.BASELINE
+        other = run.train(without, folder, beside=args.out, **where)
         if run.is_first_process():
             print(f"{folder}: {metrics.in_words(other)}\n{compare.verdict(found, other)}")
     return 0

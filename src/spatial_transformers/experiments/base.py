@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spatial_transformers import Recurrent, SpatialTransformer
 
 from .data.samples import Data, InMemory
+from .origin import Held
 from .recipe import Recipe
 from .task import Metric, Task
 
@@ -84,6 +85,8 @@ class Experiment:
         independent: makes test inputs without this library, by the names of what made them.
         choose: chooses facts that depend on the data of a folder, for a recipe that a run starts
             with; what the user gave goes before.
+        tests: reads the test samples alone, where that is cheaper; the others are empty.
+        held: says what a folder holds without reading it, so that a run notices a change.
         see: turns pictures (N, 3, *size) in [0, 1] into what a network sees, where image files are
             its inputs.
 
@@ -100,6 +103,8 @@ class Experiment:
     verify: Callable[[Path], None] | None = None
     independent: Callable[[Any, Path | None], Mapping[str, InMemory]] | None = None
     choose: Callable[[Any, Path | None], Sequence[Choice]] | None = None
+    tests: Callable[[Any, Path | None], Data] | None = None
+    held: Callable[[Any, Path | None], Held] | None = None
     see: Callable[[Tensor], Tensor] | None = None
 
     @property

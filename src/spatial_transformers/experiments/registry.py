@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from spatial_transformers import InputError
 
-from .._errors import brief, shown
+from .._errors import brief, nearest, shown
 from .._reading import read_json
 from .adrenal_3d import EXPERIMENT as ADRENAL_3D
 from .base import Experiment
@@ -79,7 +79,8 @@ def named(experiment: str) -> Experiment:
     """
     if experiment not in EXPERIMENTS:
         known = ", ".join(EXPERIMENTS)
-        raise InputError(f"experiment {experiment!r} was asked for; known: {known}")
+        meant = nearest(experiment, EXPERIMENTS)
+        raise InputError(f"experiment {experiment!r} was asked for{meant}; known: {known}")
     return EXPERIMENTS[experiment]
 
 

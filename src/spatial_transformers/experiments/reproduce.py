@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
-from tqdm import tqdm
 
 from spatial_transformers import InputError
 
+from .._errors import nearest
 from .._files import whole
 from . import bars, metrics, run
 from .base import Cell
+from .progress import Bar
 from .recipe import Recipe
 from .registry import named
 from .table import Result, details, overview
@@ -30,11 +31,14 @@ from .task import Metric
 def cells(experiment: str, only: Sequence[str] = (), *, quick: bool = False) -> list[Cell]:
     """Return the cells of an experiment in the order in which they are trained.
 
+    A name of `only` is that of a cell, the first parts of names, as `R` or `R/st-cnn`, which mean
+    all cells that have them, or so many first letters that no other cell has them.
+
     Those of `quick` have the recipes of a rehearsal, and no numbers of the paper.
 
     Raises:
-        InputError: for a name that is no cell's, an experiment without a table, and one without a
-            quick form.
+        InputError: for a name that is no cell's or of several, an experiment without a table, and
+            one without a quick form.
 
     """
     found = named(experiment)
@@ -42,14 +46,26 @@ def cells(experiment: str, only: Sequence[str] = (), *, quick: bool = False) -> 
     known = [cell.name for cell in everything]
     if not known:
         raise InputError(f"{experiment} has no table in the paper; train it by `stn train`")
-    if unknown := [name for name in only if name not in known]:
-        raise InputError(f"no cell is called {', '.join(unknown)}; known: {', '.join(known)}")
-    chosen = [cell for cell in everything if not only or cell.name in only]
+    meant = {name for given in only for name in _meant(given, known)}
+    chosen = [cell for cell in everything if not only or cell.name in meant]
     if not quick:
         return chosen
     if found.quick is None:
         raise InputError(f"{experiment} has no quick form; leave --quick out")
     return [replace(cell, recipe=found.quick(cell.recipe), paper=None) for cell in chosen]
+
+
+def _meant(given: str, known: Sequence[str]) -> Sequence[str]:
+    """Return the names that one means: it, those of its group, or the one that begins with it."""
+    group = [name for name in known if name == given or name.startswith(f"{given.rstrip('/')}/")]
+    begun = [name for name in known if name.startswith(given)]
+    if group or len(begun) == 1:
+        return group or begun
+    if begun:
+        raise InputError(f"{given} begins several names: {', '.join(begun)}; give more letters")
+    groups = {name[:end] for name in known for end, letter in enumerate(name) if letter == "/"}
+    meant = nearest(given, [*sorted(groups), *known])
+    raise InputError(f"no cell is called {given}{meant}; known: {', '.join(known)}")
 
 
 def _run_of(cell: Cell, out: Path, seed: int) -> tuple[Recipe, Path]:
@@ -95,7 +111,7 @@ def train(
     options |= {"enable_progress_bar": False}
     try:
         runs = [pool.submit(_train_one, *which, **options) for which in todo]
-        with tqdm(total=len(todo), unit="run") as bar:
+        with Bar(doing="training", total=len(todo), unit="run") as bar:
             for done in as_completed(runs):
                 bar.update()
                 if line := done.result():

@@ -1,7 +1,7 @@
 """A run is a folder: its recipe, checkpoints, curves, and at the end weights and metrics.
 
 recipe.json         what was asked; a run continues only under the same recipe
-data.json           where the data lie on this machine
+data.json           where the data lie on this machine, what they held, and what of it is not read
 last.ckpt           Lightning's state after the last whole epoch, loaded without unpickling code
 tensorboard/        curves
 model.safetensors   the trained network
@@ -9,8 +9,8 @@ poses.safetensors   θ of a few images, as it developed in training
 metrics.json        written last: a run that has it is finished
 """
 
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,7 @@ from spatial_transformers import InputError, Recurrent, SpatialTransformer
 from .._errors import brief
 from .._files import write_json
 from .._machine import facts
-from .._reading import read_json
-from . import metrics, picture, tensors
+from . import metrics, origin, picture, supply, tensors
 from .base import Experiment, Network
 from .checkpoint import CURE, WholeCheckpoints
 from .data.samples import Data
@@ -42,7 +41,14 @@ SHOWN = 8  # images whose alignment is followed during training
 
 
 def train(
-    recipe: Recipe, out: Path, *, data: Path | None = None, resume: bool = False, **options: Any
+    recipe: Recipe,
+    out: Path,
+    *,
+    data: Path | None = None,
+    resume: bool = False,
+    beside: Path | None = None,
+    reading: Callable[[Recipe, Path | None], Data] | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train and score one network in the folder `out`, and return its metrics.
 
@@ -53,23 +59,24 @@ def train(
         out: the run's folder.
         data: the folder of the data set, unless it is embedded or the run knows it already.
         resume: continue a run that was interrupted; a finished one returns its metrics.
+        beside: the folder of a run that must have learnt from the same data.
+        reading: reads the data in place of `supply.read`; see `supply.read_once`.
         **options: further ones of Lightning's Trainer, such as `accelerator` or `devices`.
 
     Raises:
-        InputError: if the folder holds another run, or this one and `resume` was not asked.
+        InputError: if the folder holds another run, or this one and `resume` was not asked, or
+            the data have changed since.
 
     """
     experiment = _checked(recipe)
-    if is_first_process():  # the others begin when the first one has written the recipe
-        if started(out) and not resume:
-            raise InputError(
-                f"{out}: holds a run already; continue it with --resume, or name another"
-            )
+    if not resume:
+        refuse_started(out)
+    if is_first_process():
         refuse_another(recipe, out)
     if (out / "metrics.json").exists():
         return metrics.read(out / "metrics.json", recipe)
-    data = _at(out, data)
-    served = _data(recipe, data)
+    known = origin.read(out) or (beside and origin.read(beside)) or None
+    served, source = supply.for_training(recipe, known, data, reading or supply.read)
     seed_everything(recipe.seed, verbose=False)
     shown = served.fixed_batch(SHOWN)[0]
     learner = Learner(experiment.network(recipe), experiment.task(recipe), recipe, shown)
@@ -86,14 +93,14 @@ def train(
     if runner.is_global_zero:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "recipe.json", recipe.as_json())
-        write_json(out / "data.json", {"folder": data and str(data.absolute())})
+        origin.write(out, source)
     with surroundings(experiment.threads):
         made = facts(runner.strategy.root_device, *PACKAGES)  # now: the commit may change later
         _fit(runner, learner, served, out / "last.ckpt")
     if runner.is_global_zero:
         tensors.write(out / "model.safetensors", learner.network.state_dict())
     found = {
-        **_score(runner, learner, served, data),
+        **_score(runner, learner, served, source.folder),
         "validation": learner.validation,
         "made": {
             **made,
@@ -140,6 +147,17 @@ def is_first_process() -> bool:
     return rank_zero_only.rank == 0  # type: ignore[attr-defined]
 
 
+def refuse_started(out: Path) -> None:
+    """Refuse a folder that holds a run.
+
+    Raises:
+        InputError: saying how to go on.
+
+    """
+    if is_first_process() and started(out):  # others begin when the first has written the recipe
+        raise InputError(f"{out}: holds a run already; continue it with --resume, or name another")
+
+
 def refuse_another(recipe: Recipe, out: Path) -> None:
     """Refuse a folder that holds a run of another recipe.
 
@@ -157,8 +175,8 @@ def evaluate(out: Path, *, data: Path | None = None, **options: Any) -> dict[str
     recipe, network = load(out)
     runner = trainer(logger=False, precision=recipe.precision, **options)
     learner = Learner(network, named(recipe.experiment).task(recipe), recipe)
-    data = _at(out, data)
-    return _score(runner, learner, _data(recipe, data), data)
+    served = supply.data_of(recipe, out, data)
+    return _score(runner, learner, served, supply.located(origin.read(out), data))
 
 
 def load(out: Path) -> tuple[Recipe, Network]:
@@ -203,14 +221,14 @@ def show(out: Path, path: Path, *, count: int = 8, data: Path | None = None) -> 
     if not 1 <= count <= 32:
         raise InputError(f"{count} images were asked for; give 1 to 32")
     recipe, network = load(out)
-    inputs, target = data_of(recipe, out, data).fixed_batch(count)
+    inputs, target = supply.data_of(recipe, out, data).fixed_batch(count)
     picture.draw(network, named(recipe.experiment).task(recipe), inputs, target, path)
 
 
 def film(out: Path, path: Path, *, data: Path | None = None) -> None:
     """Draw how the alignment of a few images developed while a finished run was trained."""
     recipe, network = load(out)
-    inputs = data_of(recipe, out, data).fixed_batch(SHOWN)[0]
+    inputs = supply.data_of(recipe, out, data).fixed_batch(SHOWN)[0]
     found = poses(out / "poses.safetensors", network, inputs)
     picture.film(network, inputs, found["step"], found["theta"], path)
 
@@ -232,43 +250,11 @@ def poses(path: Path, network: Network, inputs: torch.Tensor) -> dict[str, torch
     return found
 
 
-def _at(out: Path, data: Path | None) -> Path | None:
-    """Return where a run's data lie: as given, or where they lay when it was trained."""
-    known = out / "data.json"
-    if data is not None or not known.exists():
-        return data
-    expected, cure = {"folder": (str, None)}, "delete it, and give --data if the set has a folder"
-    folder = read_json(known, expected, what="note of where data lie", cure=cure)["folder"]
-    return None if folder is None else Path(folder)
-
-
-def data_of(recipe: Recipe, out: Path, data: Path | None = None) -> ServedData:
-    """Return the data of a run, from the folder given or from where they lay in training."""
-    return _data(recipe, _at(out, data))
-
-
 def _checked(recipe: Recipe) -> Experiment:
     """Return the experiment of a recipe that can be run."""
     experiment = named(recipe.experiment)
     recipe.check()
     return experiment
-
-
-def _data(recipe: Recipe, folder: Path | None) -> ServedData:
-    experiment = named(recipe.experiment)
-    data, task = experiment.data(recipe, folder), experiment.task(recipe)
-    for part in ("train", "validation", "test"):
-        targets = getattr(data, part).targets
-        if not len(targets):
-            raise InputError(f"{folder}: no {part} samples were found; give a folder that has some")
-        task.check(targets, folder, recipe.experiment)
-    if not recipe.hold_out:
-        data = replace(data, train=data.train + data.validation)
-    return _served(data, recipe)
-
-
-def _served(data: Data, recipe: Recipe) -> ServedData:
-    return ServedData(data, batch_size=recipe.batch_size, seed=recipe.seed)
 
 
 def _score(
@@ -282,7 +268,7 @@ def _score(
         loggers, runner.loggers = runner.loggers, []  # curves have the test error once
         for name, samples in others.items():
             data = Data(train=samples[:0], validation=samples[:0], test=samples)
-            runner.test(learner, _served(data, recipe), verbose=False)
+            runner.test(learner, supply.served(data, recipe), verbose=False)
             independent[name] = learner.test[experiment.headline.key]
         runner.loggers = loggers
         runner.test(learner, served, verbose=False)

@@ -17,6 +17,7 @@ from .run import load, transformer_of
 from .task import Classification
 
 _BATCH = 32
+_HUMAN, _EXACT = 4, 6  # significant digits of what people read, and of what makes the map again
 _THREADS = 2  # that read and write files, which Pillow does beside other work
 
 
@@ -102,14 +103,15 @@ class Straightener:
         output, theta = self.network(self._see(torch.stack([*images]).float() / 255))
         assert theta is not None
         family = self.transformer.transformation
-        entries = (f"theta {name}" for name in family.entries)
-        known = {**family.describe(theta), **dict(zip(entries, theta.unbind(1), strict=True))}
-        columns = {name: values.tolist() for name, values in known.items()}
+        described = family.describe(theta).items()
+        columns: dict[str, list] = {name: _rounded(values, _HUMAN) for name, values in described}
+        for name, values in zip(family.entries, theta.unbind(1), strict=True):
+            columns[f"theta {name}"] = _rounded(values, _EXACT)
         if self.names is not None:
             probability, label = output.softmax(-1).max(-1)
             columns = {
                 "class": [self.names[k] for k in label.tolist()],
-                "probability": probability.tolist(),
+                "probability": _rounded(probability, _HUMAN),
                 **columns,
             }
         rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
@@ -143,3 +145,8 @@ class Straightener:
             size=picture.values.shape[2:],
             **changes,
         )
+
+
+def _rounded(values: Tensor, digits: int) -> list[float]:
+    """Return values to so many significant digits, and no more decimals."""
+    return [round(float(f"{value:.{digits}g}"), digits) + 0.0 for value in values.tolist()]

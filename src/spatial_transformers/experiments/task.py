@@ -129,7 +129,7 @@ class Classification(Task):
     def captions(self, output: Tensor, target: Tensor) -> list[str]:
         """Return the label, and what was read."""
         given, read = (self._words(labels) for labels in (target, output.argmax(-1)))
-        return [f"a {a}, read as {b}" for a, b in zip(given, read, strict=True)]
+        return [f"{a}, read as {b}" for a, b in zip(given, read, strict=True)]
 
     def groups(self, target: Tensor) -> Tensor:
         """Return the label, or the first of several."""

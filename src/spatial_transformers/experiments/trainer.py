@@ -3,6 +3,7 @@
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,11 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar, TQDMProgressBar
 
 from spatial_transformers import InputError
+
+from .progress import MINUTE
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of <malloc.h>
 _LARGEST_KEPT = 1 << 30  # bytes
@@ -36,6 +39,42 @@ class _Progress(TQDMProgressBar):
         return {name: value for name, value in metrics.items() if name != "v_num"}
 
 
+class _Lines(ProgressBar):
+    """A line on standard error after each epoch, and each minute of a longer one.
+
+    A file that the bar goes to would keep every state of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = time.monotonic()
+        self._off = False
+
+    def disable(self) -> None:
+        """Say nothing, as all processes but the first one."""
+        self._off = True
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say how far the epoch is, if a minute has passed."""
+        if time.monotonic() > self._said + MINUTE:
+            self._say(f", step {batch_idx + 1} of {self.total_train_batches}")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Say what was reached."""
+        self._say()
+
+    def _say(self, where: str = "") -> None:
+        self._said = time.monotonic()
+        if self._off:
+            return
+        found = self.trainer.progress_bar_metrics
+        numbers = (f"{name} {number:.4g}" for name, number in found.items())
+        epoch = f"epoch {self.trainer.current_epoch + 1} of {self.trainer.max_epochs}"
+        print(f"{epoch}{where}: {', '.join(numbers)}", file=sys.stderr, flush=True)
+
+
 def trainer(**options: Any) -> Trainer:
     """Return a Trainer that leaves only the progress bar on the screen."""
     for name in ("lightning.pytorch", "lightning.fabric", "pytorch_lightning"):
@@ -43,7 +82,8 @@ def trainer(**options: Any) -> Trainer:
     quiet = {"enable_model_summary": False, "num_sanity_val_steps": 0, "log_every_n_steps": 10}
     callbacks = options.pop("callbacks", [])
     if options.get("enable_progress_bar", True):
-        callbacks = [*callbacks, _Progress(refresh_rate=20)]
+        terminal = sys.stdout.isatty()  # there Lightning's bar goes
+        callbacks = [*callbacks, _Progress(refresh_rate=20) if terminal else _Lines()]
     try:
         return Trainer(callbacks=callbacks, **(quiet | options))
     except MisconfigurationException as error:

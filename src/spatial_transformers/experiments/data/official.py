@@ -81,10 +81,10 @@ def held_out(labels: Tensor, groups: Tensor, one_in: int, *, seed: int = 0) -> T
     """
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique().tolist():
-        mine = labels == label
+        mine = (labels == label).nonzero()[:, 0]
         known = groups[mine].unique()
         count = max(len(known) // one_in, min(len(known) - 1, 1))
         draw = torch.Generator().manual_seed(label + _SEEDS * seed)
         order = torch.randperm(len(known), generator=draw)
-        held |= mine & torch.isin(groups, known[order[:count]])
+        held[mine] = torch.isin(groups[mine], known[order[:count]])
     return held

@@ -130,6 +130,7 @@ class Data:
         place: draws where the network's input lies in what is stored, if it was moved at random.
         repeats: fixed draws under which each test sample is scored.
         workers: processes that read files.
+        left_out: names of files that are not read, since they are damaged.
 
     """
 
@@ -140,6 +141,7 @@ class Data:
     place: Callable[[Draws], Placed] | None = None
     repeats: int = 1
     workers: int = 0
+    left_out: Sequence[str] = ()
 
     def to(self, device: torch.device) -> "Data":
         """Return what is in memory on a device."""

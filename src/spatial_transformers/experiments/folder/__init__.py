@@ -4,7 +4,7 @@ What depends on the images (the size at which they are read, the transformation,
 fast to train) is chosen for them, and may be given instead.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -21,18 +21,21 @@ from spatial_transformers import (
 )
 
 from ..._errors import shown
+from ..._images import check_image
 from ..base import Choice, Experiment
 from ..data.draws import Draws
 from ..data.jitter import jittered, lit
-from ..data.pictures import read_all, read_pixels
+from ..data.pictures import faults_of, in_words, read_each, read_pixels, refuse
 from ..data.samples import Data, InFiles, InMemory, Samples, as_floats
 from ..distorted import ClassifierRecipe
 from ..networks import Classifier, assemble, laid_out
 from ..networks.backbones import BACKBONES, backbone
+from ..origin import Held
+from ..progress import tell
 from ..recipe import NOT_NEGATIVE, SEED, Within, fact
 from ..task import Classification
 from . import choices
-from .images import PARTS, listed
+from .images import PARTS, Listing, listed
 
 MODELS = ("cnn", "st-cnn")
 BUDGET = 400_000  # parameters of either network, without a backbone
@@ -45,6 +48,7 @@ _WIDEST = 8  # times the first convolution's filters that the others have
 _DROPOUT = 0.3
 _IN_MEMORY = 1 << 31  # bytes of pixels, above which files are read whenever they are needed
 _READERS = 2  # processes that read them
+_OTHERWISE = ", or give --skip-unreadable, which leaves out what cannot be read"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,9 @@ class FolderRecipe(ClassifierRecipe):
     width: int = fact(32, "pixels that the classifier reads along x", PIXELS)
     detail: int = fact(1, "times as many that a transformer can look at, along each axis", DETAIL)
     backbone: str = fact("", f"pretrained, of the classifier, or none: {BACKBONES}")
+    skip_unreadable: bool = fact(
+        False, "leave out images that cannot be read, and say which; otherwise they are refused"
+    )
     jitter: float = fact(
         1.0, "strength, at first, of changes in place and light of training images", NOT_NEGATIVE
     )
@@ -74,31 +81,100 @@ class FolderRecipe(ClassifierRecipe):
 
 
 def _choose(recipe: FolderRecipe, folder: Path | None) -> Sequence[Choice]:
-    return choices.choose(listed(folder, recipe.split), recipe.backbone)
+    listing = listed(folder, recipe.split)
+    if not recipe.skip_unreadable:  # before the long work; those are found in its course
+        everything = [path for part in PARTS for path, _ in listing.files[part]]
+        refuse(faults_of(everything, check_image, "checking"), _OTHERWISE)
+    return choices.choose(listing, recipe.backbone)
 
 
-def _data(recipe: FolderRecipe, folder: Path | None) -> Data:
+def _held(recipe: FolderRecipe, folder: Path | None) -> Held:
+    return _listing(recipe, folder).held
+
+
+def _listing(recipe: FolderRecipe, folder: Path | None) -> Listing:
     listing = listed(folder, recipe.split)
     if listing.classes != recipe.names:
         raise InputError(
             f"{folder}: its classes are {shown(listing.classes)}; the run has "
             f"{shown(recipe.names)}; give the folder that it began with"
         )
+    return listing
+
+
+def _data(recipe: FolderRecipe, folder: Path | None, parts: Collection[str] = PARTS) -> Data:
+    listing = _listing(recipe, folder)
 
     def prepare(inputs: Tensor, draws: Draws, samples: Samples, strength: float) -> Tensor:
         images, jitter = as_floats(inputs, draws, samples, strength), recipe.jitter * strength
         return jittered(lit(images, draws, jitter), draws, jitter) if jitter else images
 
-    files = [listing.files[part] for part in PARTS]
-    paths = [[path for path, _ in part] for part in files]
-    labels = [torch.tensor([label for _, label in part]) for part in files]
-    counts, everything = [*map(len, paths)], [path for part in paths for path in part]
-    if 3 * prod(recipe.size) * sum(counts) > _IN_MEMORY:
-        read = partial(read_pixels, size=recipe.size, fast=True)
-        parts = [InFiles(*part, read) for part in zip(paths, labels, strict=True)]
-        return Data(*parts, prepare=prepare, workers=_READERS)
-    pixels = read_all(everything, recipe.size, fast=True).split(counts)
-    return Data(*map(InMemory, pixels, labels), prepare=prepare)
+    files = [listing.files[part] if part in parts else () for part in PARTS]
+    everything = [path for part in files for path, _ in part]
+    large = 3 * prod(recipe.size) * len(everything) > _IN_MEMORY
+    of_part, faults = (_in_files if large else _in_memory)(recipe, everything)
+    if recipe.skip_unreadable:
+        files = _without(files, faults, listing)
+    else:
+        refuse(faults, _OTHERWISE)
+    return Data(
+        *map(of_part, files),
+        prepare=prepare,
+        workers=_READERS if large else 0,
+        left_out=sorted(path.relative_to(listing.root).as_posix() for path in faults),
+    )
+
+
+_Files = Sequence[tuple[Path, int]]
+_Read = tuple[Callable[[_Files], Samples], Mapping[Path, str]]
+
+
+def _in_memory(recipe: FolderRecipe, everything: Sequence[Path]) -> _Read:
+    """Return what makes samples of files that are read now, and why some cannot be read."""
+    pixels, faults = read_each(everything, recipe.size, fast=True)
+    rows = {path: row for row, path in enumerate(everything)}
+
+    def of_part(files: _Files) -> InMemory:
+        first = rows[files[0][0]] if files else 0
+        whole = [rows[path] for path, _ in files]
+        own = pixels[first : first + len(files)]
+        if whole != [*range(first, first + len(files))]:  # some are left out
+            own = pixels[torch.tensor(whole)]
+        return InMemory(own, _labels(files))
+
+    return of_part, faults
+
+
+def _in_files(recipe: FolderRecipe, everything: Sequence[Path]) -> _Read:
+    """Return what makes samples of files that are read when they are needed, and why not some."""
+    read = partial(read_pixels, size=recipe.size, fast=True)
+    faults = faults_of(everything, read, "checking") if recipe.skip_unreadable else {}
+    return lambda files: InFiles([path for path, _ in files], _labels(files), read), faults
+
+
+def _labels(files: _Files) -> Tensor:
+    return torch.tensor([label for _, label in files], dtype=torch.long)
+
+
+def _without(
+    files: Sequence[_Files], faults: Mapping[Path, str], listing: Listing
+) -> Sequence[_Files]:
+    """Leave files out that cannot be read, and say so."""
+    if not faults:
+        return files
+    count = sum(map(len, files))
+    tell(
+        f"left out are {len(faults):,} of {count:,} images, which cannot be read: "
+        f"{in_words(faults, listing.root)}"
+    )
+    kept = [[pair for pair in part if pair[0] not in faults] for part in files]
+    lost = {label for _, label in files[0]} - {label for _, label in kept[0]}
+    if lost:
+        raise InputError(
+            f"{listing.root}: of {listing.classes[min(lost)]!r} no image to train can be read; "
+            "replace some, or remove the class"
+        )
+    return kept
 
 
 def _transformer(recipe: FolderRecipe) -> SpatialTransformer:
@@ -164,5 +240,7 @@ EXPERIMENT = Experiment(
     task=lambda recipe: Classification(len(recipe.names), recipe.label_smoothing, recipe.names),
     shape=lambda recipe: (3, *recipe.size),
     choose=_choose,
+    tests=partial(_data, parts=("test",)),
+    held=_held,
     see=lambda pictures: pictures,
 )

@@ -1,6 +1,9 @@
 """What `stn train folder` chooses for a user's images, each with its reason."""
 
+from contextlib import suppress
 from statistics import median
+
+from spatial_transformers import InputError
 
 from ..._images import image_size
 from ..base import Choice
@@ -55,7 +58,12 @@ def choose(listing: Listing, backbone: str) -> list[Choice]:
 def _size(listing: Listing, backbone: str) -> Choice:
     """Choose the size that a classifier reads: that of most images, but neither tiny nor large."""
     paths = [path for path, _ in listing.files["train"]]
-    sizes = [image_size(path) for path in paths[:: max(1, len(paths) // _MEASURED)]]
+    sizes = []
+    for path in paths[:: max(1, len(paths) // _MEASURED)]:
+        with suppress(InputError):  # that is refused or left out when it is read
+            sizes.append(image_size(path))
+    if not sizes:
+        raise InputError(f"{listing.root}: none of the first images can be read; replace them")
     height, width = (median(size[axis] for size in sizes) for axis in (0, 1))
     side = (height * width) ** 0.5
     view = _PRETRAINED if backbone else min(max(side, _SMALLEST), _LARGEST)

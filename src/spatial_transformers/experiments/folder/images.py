@@ -8,8 +8,9 @@ import torch
 
 from spatial_transformers import InputError
 
-from ..._images import ENDINGS, is_image
+from ..._images import ENDINGS, has_image_name
 from ..data.official import held_out
+from ..origin import Files, Held, digested
 
 #: What the folders of a split are called, in small letters.
 _TRAIN, _VALIDATION, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test",)
@@ -27,15 +28,28 @@ class Listing:
     """The image files of a folder.
 
     Args:
+        root: the folder.
         classes: their names, in alphabetical order.
         files: by the part that they belong to, `train`, `validation` or `test`: files and labels.
         ignored: other files that lie in folders of classes.
 
     """
 
+    root: Path
     classes: tuple[str, ...]
     files: Mapping[str, Sequence[tuple[Path, int]]]
     ignored: int
+
+    @property
+    def held(self) -> Held:
+        """Counts and digests of the files, by part and class."""
+        return {part: self._held(files) for part, files in self.files.items()}
+
+    def _held(self, files: Sequence[tuple[Path, int]]) -> Mapping[str, Files]:
+        own: dict[str, list[Path]] = {}
+        for path, label in files:
+            own.setdefault(self.classes[label], []).append(path)
+        return {name: digested(self.root, paths) for name, paths in own.items()}
 
 
 def listed(folder: Path | None, seed: int) -> Listing:
@@ -75,7 +89,7 @@ def listed(folder: Path | None, seed: int) -> Listing:
             ignored += more
     if "validation" not in files:
         files["train"], files["validation"] = _held_out(found, seed)
-    return Listing(classes, files, ignored)
+    return Listing(folder, classes, files, ignored)
 
 
 def _split(folder: Path, seed: int) -> Listing:
@@ -89,7 +103,8 @@ def _split(folder: Path, seed: int) -> Listing:
             )
     rest, test = _held_out(found, seed)
     train, validation = _held_out(rest, seed)
-    return Listing(classes, {"train": train, "validation": validation, "test": test}, ignored)
+    files = {"train": train, "validation": validation, "test": test}
+    return Listing(folder, classes, files, ignored)
 
 
 def _classes(root: Path, least: int = 1) -> tuple[tuple[str, ...], list[tuple[Path, int]], int]:
@@ -100,8 +115,8 @@ def _classes(root: Path, least: int = 1) -> tuple[tuple[str, ...], list[tuple[Pa
     found: list[tuple[Path, int]] = []
     ignored = 0
     for label, folder in enumerate(folders):
-        inside = sorted(path for path in folder.rglob("*") if path.is_file())
-        images = [path for path in inside if is_image(path)]
+        inside = sorted((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.parts)
+        images = [path for path in inside if has_image_name(path)]
         if not images:
             known = ", ".join(sorted(ENDINGS))
             raise InputError(

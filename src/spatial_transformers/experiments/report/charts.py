@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from ..._drawing import draw_image, figure_of
@@ -17,6 +18,7 @@ _WITH, _WITHOUT = "#2e6f95", "#9aa5ab"
 _NAMED = 30  # classes, above which a confusion matrix has no names at its sides
 _BINS = 40
 _LONGEST = 18  # letters of a name
+_LEAST, _LEAST_SCALE = {"(deg)": 10.0, "(%)": 10.0}, 0.2  # widths of histograms
 _ACROSS = 4  # histograms in a row
 
 
@@ -30,6 +32,7 @@ def curves(metric: Metric, found: Mapping[str, Any], baseline: Mapping[str, Any]
     for label, run, colour in lines:
         values = run["validation"][metric.key]
         axes.plot(range(1, len(values) + 1), values, color=colour, label=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(f"validation {metric.label}")
     axes.set_ylim(bottom=0)
@@ -82,11 +85,21 @@ def histograms(described: Mapping[str, Tensor]) -> Figure:
         panel.set_visible(False)
     for panel, (name, values) in zip(axes.flat, described.items(), strict=False):
         panel.set_visible(True)
-        panel.hist(values.float().nan_to_num().numpy(), bins=_BINS, color=_WITH)
+        found = values.float().nan_to_num()
+        panel.hist(found.numpy(), bins=_BINS, range=_range(name, found), color=_WITH)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
         panel.set_title(name, fontsize=9)
         panel.set_yticks([])
         panel.tick_params(labelsize=8)
     return figure
+
+
+def _range(name: str, values: Tensor) -> tuple[float, float]:
+    """Return the range of an axis: that of the values, or more where they hardly differ."""
+    low, high = values.min().item(), values.max().item()
+    least = next((width for unit, width in _LEAST.items() if name.endswith(unit)), _LEAST_SCALE)
+    more = max(0.0, least - (high - low)) / 2
+    return low - more, high + more
 
 
 def outside(alignment: Alignment) -> Figure:
@@ -96,6 +109,7 @@ def outside(alignment: Alignment) -> Figure:
     figure = Figure(figsize=(7, 2.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(alignment.steps.numpy(), shares, color=_WITH)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("step")
     axes.set_ylabel("outside (%)")
     axes.set_ylim(0, max(5.0, *shares))

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spatial_transformers import Recurrent, SpatialTransformer
 
@@ -16,9 +15,11 @@ from ..base import Network
 from ..compare import BASELINE, without_transformer
 from ..data.served import Batch
 from ..networks import has_transformer
+from ..progress import Bar
 from ..recipe import Recipe
 from ..registry import named
-from ..run import SHOWN, data_of, load, poses
+from ..run import SHOWN, load, poses
+from ..supply import data_of
 from ..task import Classification, Task
 
 _CASES = 6  # shown of the best, and of the worst
@@ -120,7 +121,7 @@ def find(out: Path, data: Path | None) -> Findings:
     losses, labels, thetas = [], [], []
     means: dict[int, tuple[Mean, Mean]] = {}
     count = found["test_images"]
-    with tqdm(total=count, desc="reading the test set", unit="image", disable=None) as bar:
+    with Bar(doing="reading the test set", total=count, unit="image") as bar:
         for inputs, target in tests.test_batches():
             output, theta = network(inputs)
             losses.append(_losses(task, output, theta, target))

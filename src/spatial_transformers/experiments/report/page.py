@@ -19,6 +19,7 @@ from ..registry import named
 from ..task import Classification
 from . import charts
 from .findings import Alignment, Findings
+from .lesson import lessons
 
 _DPI = 110
 _COLOURS = 128
@@ -59,6 +60,8 @@ def _summary(findings: Findings) -> Iterator[str]:
             "Whether the transformer pays is not known: the network without it was not trained. "
             "The same command with --baseline and --resume does so."
         )
+    if findings.alignment is not None:
+        yield from map(_text, lessons(findings.alignment))
     for name, value in found["independent"].items():
         metric = named(findings.recipe.experiment).headline
         yield _text(f"On images that {name} made, {metric.name} is {metric.in_words(value)}.")

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from spatial_transformers import InputError, Projective
 
@@ -24,6 +23,7 @@ from ..data.photographs import Box, around
 from ..data.pictures import read_pixels, resized
 from ..data.samples import InFiles, Placed
 from ..data.street import padded
+from ..progress import Bar
 
 LONGEST = 5  # digits of a number
 TIGHT, LOOSE = 64, 128  # pixels of a crop along each axis, close to the number or loose
@@ -140,7 +140,7 @@ def _listed(folder: Path) -> Iterator[tuple[Path, Box, list[int]]]:
             names, groups = file["digitStruct/name"], file["digitStruct/bbox"]
             if len(names) != len(groups):
                 raise ValueError(f"{len(names)} names and {len(groups)} boxes")
-            for number in tqdm(range(len(names)), f"reading {folder.name}", unit="number"):
+            for number in Bar(range(len(names)), f"reading {folder.name}", unit="number"):
                 name = "".join(map(chr, file[names[number][0]][:, 0]))
                 digits = file[groups[number][0]]
                 yield _checked(folder, name, [_values(file, digits[key]) for key in _KEYS])

@@ -1,7 +1,8 @@
 """What the site shows beside the pages of this folder; MkDocs calls the functions `on_…`.
 
-The README, the contract and the changes are pages of the site without a copy. A link to any other
-file or folder of the tree leads to a page that shows it. `llms.txt` lists the pages.
+The README, the contract, the changes and the word on security are pages of the site without a copy.
+A link to any other file or folder of the tree leads to a page that shows it. `llms.txt` lists the
+pages.
 """
 
 import re
@@ -22,6 +23,7 @@ ELSEWHERE = {
     "index.md": "README.md",
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
+    "security.md": "SECURITY.md",
     "sampler.md": "src/spatial_transformers/sampler/README.md",
 }
 _LINK = re.compile(r"(?<=\]\()([^)\s#:]+)")

@@ -10,8 +10,11 @@ class InputError(ValueError):
 
 
 def how_to_get(extra: str) -> str:
-    """Return how an extra of this package is installed: from its source, as it is on no index."""
-    return f"where this package was installed from, run: pip install '.[{extra}]'"
+    """Return how an extra of this package is installed: from what it was, as it is on no index."""
+    return (
+        f"run: pip install '.[{extra}]' in the folder of this package's sources, "
+        f"or pip install 'FILE.whl[{extra}]' if it came as a wheel"
+    )
 
 
 def shown(given: object) -> str:

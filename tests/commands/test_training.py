@@ -122,6 +122,21 @@ def test_a_missing_extra_is_named(monkeypatch, capsys, command, package, extra):
     assert f"pip install '.[{extra}]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["train", "reproduce"])
+def test_a_missing_extra_is_named_by_the_help_that_needs_it(command):
+    """In a process of its own, where the package is missing before anything is imported."""
+    code = f"""
+import sys
+sys.modules["safetensors"] = None
+from spatial_transformers.commands import main
+sys.exit(main([{command!r}, "--help"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"stn {command}: needs the package 'safetensors'; run: pip ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["page", "--help"]])
 def test_help_imports_neither_torch_nor_gradio(arguments):
     code = (

@@ -1,5 +1,7 @@
 """`stn verify`: green here, red where a backend is wrong, and plain about what is not verified."""
 
+from typing import get_args
+
 import pytest
 
 from spatial_transformers.commands import main
@@ -103,6 +105,22 @@ def test_no_cuda(monkeypatch, capsys):
     assert line.endswith(
         "finds no GPU; give --device cpu, or run it where torch.cuda.is_available()"
     )
+
+
+@pytest.mark.parametrize("backend", [NAMED["cpu"], NAMED["aten"]], ids=["cpu", "aten"])
+def test_few_cases_have_every_kind_of_every_option(backend, monkeypatch):
+    monkeypatch.undo()
+    every, few = ([*verify.cases(backend, quick=quick)] for quick in (False, True))
+    assert len(few) < len(every) / 20
+    for kind in ("operation", "ndim", "dtype", "mode", "padding_mode", "align_corners"):
+        assert {getattr(c.spec, kind) for c in few} == {getattr(c.spec, kind) for c in every}, kind
+    assert {c.situation for c in few} == set(get_args(verify.Situation))
+
+
+def test_quick_checks_the_few_cases(checked):
+    assert main(["verify", "--quick", "--device", "cpu"]) == 0
+    few = verify.cases(NAMED["aten"], quick=True)
+    assert [str(case) for name, case in checked if name == "aten"] == [*map(str, few)] != []
 
 
 def test_unknown_backend(capsys):

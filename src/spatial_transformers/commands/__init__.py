@@ -76,7 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name in argv[:1]:  # others would import what they offer, for nothing
-            command.add_arguments(sub)
+            try:
+                command.add_arguments(sub)
+            except ModuleNotFoundError as error:
+                return _refuse(name, _lacking(name, error), 2)
         sub.set_defaults(run=command.run, refuse=sub.refuse_unknown)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
@@ -94,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _refuse(args.command, _reason(error), 2)
     except ModuleNotFoundError as error:
-        cure = how_to_get(_extra(args.command, error.name))
-        return _refuse(args.command, f"needs the package {error.name!r}; {cure}", 2)
+        return _refuse(args.command, _lacking(args.command, error), 2)
     except (MemoryError, RuntimeError) as error:
         if not _lacks_memory(error):
             raise
@@ -161,6 +163,10 @@ def _as_argument(given: str) -> str:
     except ValueError:
         return given
     return f" {given}" if given.startswith("-") else given
+
+
+def _lacking(command: str, error: ModuleNotFoundError) -> str:
+    return f"needs the package {error.name!r}; {how_to_get(_extra(command, error.name))}"
 
 
 def _extra(command: str, package: str | None) -> str:

@@ -2,6 +2,7 @@
 
 Examples:
   stn verify
+  stn verify --quick
   stn verify --device cuda --backend triton
 """
 
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of backends and devices."""
+    """Add the choice of backends, devices and cases."""
     parser.add_argument("--backend", help="only this one")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="only there (cpu, and cuda where there is one)"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a sample of the cases: seconds, not minutes"
     )
 
 
@@ -39,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"backend {args.backend!r} was asked for; known: {known}")
     tallies: list[_Tally] = []
     for device in _devices(args.device):
-        found = _verify(chosen, device)
+        found = _verify(chosen, device, args.quick)
         print(*(line for tally in found for line in tally.lines()), sep="\n", flush=True)
         tallies += found
     missed = args.backend and not any(t.cases or t.is_reference for t in tallies)
@@ -74,11 +78,11 @@ class _Tally:
         return [agree, *([f"  not verified: {missing}"] if missing else []), *self.faults]
 
 
-def _verify(backends: "Sequence[Backend]", device: str) -> list[_Tally]:
+def _verify(backends: "Sequence[Backend]", device: str, quick: bool) -> list[_Tally]:
     from ..sampler.verify import check_all
 
     tallies = {b.name: _Tally(b, device) for b in backends}
-    for backend, case, faults in check_all(backends, device):
+    for backend, case, faults in check_all(backends, device, quick=quick):
         tally = tallies[backend.name]
         tally.cases += 1
         tally.wrong += bool(faults)

@@ -49,6 +49,7 @@ _BATCH, _CHANNELS = 3, 2
 _SMALL_SUMS = 4  # rounding of sums of weights of either sign, by which `renormalise` divides
 _WHOLE = ("nearest", "bilinear", "bicubic")  # of one, of two, and of more taps
 _SHARE = 12  # the other kernels, which differ in numbers only, have one case of so many
+_QUICK = 31  # one combination of options of so many, a prime: each kind of each option remains
 _MARGIN = 1e-3  # pixels between a random coordinate and the nearest kink
 
 
@@ -71,8 +72,8 @@ class Expected:
     results: list[tuple[str, Tensor]]
 
 
-def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
-    """Yield every case that the backend says it can run.
+def cases(backend: Backend, device: str = "cpu", *, quick: bool = False) -> Iterator[Case]:
+    """Yield every case that the backend says it can run, or with `quick` a sample of them.
 
     Of kernels that differ from `nearest`, `bilinear` or `bicubic` in numbers only there is one case
     in twelve, spread over options and situations. The reference has no tolerances, and therefore
@@ -84,7 +85,7 @@ def cases(backend: Backend, device: str = "cpu") -> Iterator[Case]:
         sample of a 2-D float64 image on cpu, mode nearest, padding zeros, context eager: inside
 
     """
-    for spec in _specs(device):
+    for spec in _specs(device)[:: _QUICK if quick else 1]:
         if spec.dtype in backend.tolerance and not backend.why_not(spec):
             for situation in get_args(Situation):
                 case = Case(spec, situation)
@@ -128,15 +129,17 @@ def _specs(device: str) -> tuple[Spec, ...]:
 
 
 def check_all(
-    backends: Sequence[Backend], device: str = "cpu"
+    backends: Sequence[Backend], device: str = "cpu", *, quick: bool = False
 ) -> Iterator[tuple[Backend, Case, list[str]]]:
     """Check backends on all their cases; yield each with its case and what `check` found.
 
-    The reference runs once per case, and serves every backend that has the case.
+    With `quick` these are fewer. The reference runs once per case, and serves every backend that
+    has the case.
     """
     able: dict[str, tuple[Case, list[Backend]]] = {}
     for backend in backends:
-        for case in cases(backend, device):  # by name: cases that are alike need not be equal
+        for case in cases(backend, device, quick=quick):
+            # by name: cases that are alike need not be equal
             able.setdefault(str(case), (case, []))[1].append(backend)
     for case, backends in able.values():
         expected = expect(case)

@@ -21,11 +21,12 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from spatial_transformers import InputError, Recurrent, SpatialTransformer
 
+from .. import _tensors as tensors
 from .._errors import brief
 from .._files import write_json
 from .._machine import facts
 from .._reading import read_json
-from . import metrics, picture, tensors
+from . import metrics, picture
 from .base import Experiment, Network
 from .checkpoint import CURE, WholeCheckpoints
 from .data.samples import Data

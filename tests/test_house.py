@@ -31,8 +31,8 @@ LAYERS = (
     ("_drawing", "losses"),
     ("localisation", "sampler"),
     ("grid",),
-    ("_images",),
-    ("_reading",),
+    ("_images", "sharing"),
+    ("_reading", "_tensors"),
     ("_draws", "_files", "_machine"),
     ("_context",),
     ("_config",),
@@ -159,7 +159,7 @@ def test_public_api_is_the_snapshot():
 def test_importing_the_package_imports_no_extra():
     extras = (
         "lightning matplotlib PIL sklearn safetensors tensorboard onnx onnxscript onnxruntime "
-        "triton beartype scipy kornia cv2 interpol gradio"
+        "triton beartype scipy kornia cv2 interpol gradio huggingface_hub"
     )
     code = f"import sys, {NAME}._public; print([m for m in {extras.split()} if m in sys.modules])"
     assert said_by(code) == "[]"

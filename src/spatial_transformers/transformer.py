@@ -6,7 +6,6 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from ._config import Configured
 from ._context import STEPS, Fixed, context
 from ._errors import InputError, shown
 from ._types import Image, Size, Theta, Thetas, Warped, Warps, require_tensor
@@ -19,6 +18,7 @@ from .protection.reach import Reach
 from .protection.watch import Watch
 from .sampler import Sampler
 from .sampler.target import check_dimensions
+from .sharing.shared import Shared
 
 #: Parameters that the transformer itself had once, and where they are now.
 _MOVED = {
@@ -30,7 +30,7 @@ _MOVED = {
 _NAMED = 100  # entries of θ, of which a state holds the names
 
 
-class SpatialTransformer(Configured):
+class SpatialTransformer(Shared):
     """A module that brings its input into pose, for any place in any network.
 
     θ = f_loc(U), V = U(T_θ(G)). Trained on the task's loss alone, it learns to crop, turn, scale

@@ -224,7 +224,7 @@ def test_a_run_of_ones_own_images_does_all_that_others_do(trained, photos, tmp_p
 
 def off_the_identity(trained, tmp_path):
     """Copy the run, with a transformer that turns, shrinks and moves what it sees."""
-    from spatial_transformers.experiments import tensors
+    from spatial_transformers import _tensors as tensors
 
     out = tmp_path / "run"
     shutil.copytree(trained, out)

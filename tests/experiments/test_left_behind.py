@@ -11,12 +11,12 @@ from safetensors.torch import load_file, save_file
 
 from spatial_transformers import InputError
 from spatial_transformers._reading import Finite, fault, read_json, read_numbers
+from spatial_transformers._tensors import difference
 from spatial_transformers.benchmarks.measure import Found
 from spatial_transformers.benchmarks.results import Results
 from spatial_transformers.experiments import metrics, run
 from spatial_transformers.experiments.checkpoint import WholeCheckpoints
 from spatial_transformers.experiments.registry import defaults, read
-from spatial_transformers.experiments.tensors import difference
 from spatial_transformers.experiments.trainer import surroundings
 
 from .mnist import write_mnist

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 
 from spatial_transformers import FAMILIES, Affine, InputError, warp
+from spatial_transformers import _tensors as tensors
 from spatial_transformers.commands import main
-from spatial_transformers.experiments import tensors
 from spatial_transformers.experiments.data.digits import shipped
 from spatial_transformers.experiments.page import explain, pictures
 from spatial_transformers.experiments.page.view import DIGITS, Moves, Straightener, moved

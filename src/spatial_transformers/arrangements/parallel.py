@@ -5,17 +5,17 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, ove
 import torch
 from torch import Tensor, nn
 
-from .._config import Configured
 from .._errors import InputError, shown
 from .._hints import require_name
 from .._types import Image
+from ..sharing.shared import Shared
 from ..transformer import SpatialTransformer, require_transformer
 
 Join: TypeAlias = Literal["channels", "stack"] | None
 _Outputs = TypeVar("_Outputs", Tensor, list[Tensor])  # as `join` says
 
 
-class Parallel(Configured, Generic[_Outputs]):
+class Parallel(Shared, Generic[_Outputs]):
     """Transformers side by side, on the same image: an attention to several things.
 
     Each has a localisation network of its own. From one start they would get nearly the same

@@ -10,16 +10,16 @@ from typing import Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from .._config import Configured
 from .._errors import InputError
 from .._types import Image, Theta, Warped
 from ..grid import AffineExponential, Compose, Transformation
 from ..protection.reach import Reach
+from ..sharing.shared import Shared
 from ..transformer import SpatialTransformer
 from .parallel import require_transformers
 
 
-class Series(Configured):
+class Series(Shared):
     """Transformers in series, whose maps are composed: V = U(T_1 ∘ T_2 ∘ … (G)).
 
     The first sees the image, the second what the first made of it, and so on. Where all have one

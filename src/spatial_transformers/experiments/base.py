@@ -19,6 +19,8 @@ class Network(nn.Module):
     """A network of an experiment: what it returns, and the transformer whose work is shown."""
 
     transformer: SpatialTransformer | Recurrent | None
+    recipe: Recipe  # of the run that it was loaded from
+    metrics: Mapping[str, Any]  # likewise
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the output, which a task scores, and the transformer's θ; None without one.

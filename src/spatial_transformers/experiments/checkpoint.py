@@ -20,8 +20,8 @@ from spatial_transformers import InputError
 from .._errors import brief
 from .._files import require_regular, whole
 from .._reading import fault
+from .._tensors import difference
 from .learner import Learner
-from .tensors import difference
 
 CURE = "delete it to start again"
 _STEPS = "epoch_loop.automatic_optimization.optim_progress"

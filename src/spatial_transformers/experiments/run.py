@@ -21,10 +21,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from spatial_transformers import InputError, Recurrent, SpatialTransformer
 
+from .. import _tensors as tensors
 from .._errors import brief
 from .._files import write_json
 from .._machine import facts
-from . import metrics, origin, picture, supply, tensors
+from . import metrics, origin, picture, supply
 from .base import Experiment, Network
 from .checkpoint import CURE, WholeCheckpoints
 from .data.samples import Data

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from spatial_transformers import Attention, warp
 
-from .. import tensors
+from ... import _tensors as tensors
 from ..base import Experiment, Network
 from ..data.digits import DIGITS, load
 from ..data.distortion import IMAGE, Distortion, clutter, translated

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from spatial_transformers import InputError
 
-from ... import tensors
+from .... import _tensors as tensors
 from . import bn_inception, efficientnet
 from .bn_inception import BNInception
 from .efficientnet import EfficientNetLite0

@@ -14,7 +14,7 @@ from spatial_transformers._reading import Finite, fault, read_json, read_numbers
 from spatial_transformers._tensors import difference
 from spatial_transformers.benchmarks.measure import Found
 from spatial_transformers.benchmarks.results import Results
-from spatial_transformers.experiments import metrics, run
+from spatial_transformers.experiments import metrics, origin, run
 from spatial_transformers.experiments.checkpoint import WholeCheckpoints
 from spatial_transformers.experiments.registry import defaults, read
 from spatial_transformers.experiments.trainer import surroundings
@@ -99,7 +99,7 @@ def read_finished(out):
 
 
 def read_data(out):
-    return run._at(out, None)
+    return origin.read(out)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from sharing.endpoint import TOKEN
 from sharing.test_hub import hub  # noqa: F401 - a fixture
 from sharing.test_shared import Malicious, code_of, refusal
 from spatial_transformers.commands import main
-from spatial_transformers.experiments import run, sharing
+from spatial_transformers.experiments import run, sharing, supply
 from spatial_transformers.experiments.page.view import DIGITS
 
 NAME = "someone/digits"
@@ -23,7 +23,7 @@ def error_of(network) -> float:
     """Return the share of test images in percent that a network takes for another digit."""
     wrong = []
     with torch.no_grad():
-        for images, digits in run.data_of(network.recipe, DIGITS).test_batches():
+        for images, digits in supply.data_of(network.recipe, DIGITS).test_batches():
             wrong.append(network(images)[0].argmax(1) != digits)
     return 100 * torch.cat(wrong).double().mean().item()
 

@@ -26,6 +26,7 @@ from ..describe import displacement_parts
 from ..flow import Flow
 
 _MOST_STEPS = 10_000
+_MOST_EXACT = 2**24  # whole numbers that float32 tells apart
 
 
 class CPAB(Flow):
@@ -192,20 +193,29 @@ class CPAB(Flow):
     def _at(self, pieces: Tensor, points: Tensor, ends: Tensor) -> Tensor:
         """Return v at points (N, ndim, K) in units of cells; axes run from 0 to `ends`."""
         inside = points.clamp(torch.zeros_like(ends), ends)
-        cell = inside.detach().nan_to_num(0).minimum(ends - 1).long()
+        cell = inside.detach().floor().minimum(ends - 1)
         f = inside - cell
+        found = pieces.gather(2, self._simplex(cell, f)[:, None].expand(-1, pieces.shape[1], -1))
+        first, *slopes = found.split(self.ndim, 1)
+        for a, slope in enumerate(slopes):
+            first = torch.addcmul(first, f[:, a : a + 1], slope)
+        return first
+
+    def _simplex(self, cell: Tensor, f: Tensor) -> Tensor:
+        """Return the number of each point's simplex (N, K), of its cell and its place in it.
+
+        It is computed in floating point, which is quicker than in whole numbers, and exact.
+        """
+        if len(self._orders) * math.prod(self.cells) > _MOST_EXACT:
+            cell = cell.double()
         index = cell[:, -1]
         for a in reversed(range(self.ndim - 1)):
             index = index * self.cells[-1 - a] + cell[:, a]
         pairs = list(combinations(range(self.ndim), 2))
         index = index * 2 ** len(pairs)
         for i, (a, b) in enumerate(pairs):
-            index = index + 2**i * (f[:, a] >= f[:, b])
-        found = pieces.gather(2, index[:, None].expand(-1, pieces.shape[1], -1))
-        first, *slopes = torch.unflatten(found, 1, (self.ndim + 1, self.ndim)).unbind(1)
-        for a, slope in enumerate(slopes):
-            first = first + f[:, a : a + 1] * slope
-        return first
+            index = torch.add(index, f[:, a] >= f[:, b], alpha=2**i)
+        return index.nan_to_num(0).long()
 
 
 def _orders(ndim: int) -> list[list[int]]:

@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 import spatial_transformers.sampler.backends  # noqa: F401  (they offer their compiled code)
 from spatial_transformers.grid.numerics import spline
+from spatial_transformers.grid.numerics.compiled import SPLINES
 from spatial_transformers.grid.numerics.spline import (
-    COMPILED,
     apply_along_axes,
     centred,
     evaluate,
@@ -90,7 +90,7 @@ def test_lattices_are_evaluated_as_points(cells, degree):
 @dimensions
 def test_compiled_code_gives_what_pytorch_gives(cells, degree, monkeypatch):
     """Also where a batch of 1 serves all, and right at the ends, which are nodes."""
-    if not COMPILED:
+    if not SPLINES:
         pytest.skip("no compiled code here")
     axes = _axes(cells, degree)
     points = torch.stack(_points(2, len(cells), 12))
@@ -102,8 +102,8 @@ def test_compiled_code_gives_what_pytorch_gives(cells, degree, monkeypatch):
     ):
         inputs = [coefficients.requires_grad_(), *(x.clone().requires_grad_() for x in at)]
         results = []
-        for compiled in (COMPILED, {}):
-            monkeypatch.setattr(spline, "COMPILED", compiled)
+        for compiled in (SPLINES, {}):
+            monkeypatch.setattr(spline, "SPLINES", compiled)
             values = evaluate(inputs[0], axes, inputs[1:])
             slopes = torch.autograd.grad(values.sin().sum(), inputs, create_graph=True)
             second = torch.autograd.grad(sum(s.square().sum() for s in slopes), inputs)

@@ -8,14 +8,14 @@ differentiable everywhere. Beyond its ends a spline keeps the value of the neare
 Tensors have the axes of sizes, (H, W) or (D, H, W); everything per axis is x first.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from ..._context import context
+from .compiled import SPLINES, Spline, compiled_for
 
 Degree: TypeAlias = Literal[1, 3]
 
@@ -68,16 +68,6 @@ class Axis(NamedTuple):
         return cell.long(), weights(position - cell, self.degree)
 
 
-_Points: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-#: Compiled code for (coefficients, places, degree, reference): it returns the spline
-#: (N, C, *points) at places (N, *points, ndim), counted in nodes. Either may have a batch of 1.
-#: `reference` computes the same in plain PyTorch, for derivatives of higher order.
-Compiled: TypeAlias = Callable[[Tensor, Tensor, Degree, _Points], Tensor]
-
-#: By type of device. This folder imports no sampler: its backends enter here what they have.
-COMPILED: dict[str, Compiled] = {}
-
-
 def uniform(cells: int, degree: Degree) -> Axis:
     """Return the axis whose cells divide [-1, 1] evenly: a node at each border."""
     return Axis(cells + degree, degree, cells / 2, cells / 2)
@@ -112,7 +102,7 @@ def evaluate(coefficients: Tensor, axes: Sequence[Axis], coordinates: Sequence[T
         return _on_lattice(coefficients, axes, [x.flatten() for x in coordinates])
     positions = [axis.positions_of(x) for axis, x in zip(axes, coordinates, strict=True)]
     positions = torch.broadcast_tensors(*positions)
-    compiled = _compiled_for(coefficients, *positions)
+    compiled = compiled_for(SPLINES, coefficients, *positions)
     if compiled is None:
         return _at_points(coefficients, axes, positions)
     return _by(compiled, coefficients, axes, positions)
@@ -193,22 +183,11 @@ def _matrix(axis: Axis, first: Tensor, taps: Sequence[Tensor]) -> Tensor:
     """Return the matrix (K, nodes) from the nodes of an axis to K coordinates."""
     places = first[:, None] + torch.arange(len(taps), device=first.device)
     weights = torch.stack(tuple(taps), 1)
-    return weights.new_zeros(len(first), axis.nodes).scatter(1, places, weights)
-
-
-def _compiled_for(coefficients: Tensor, *positions: Tensor) -> Compiled | None:
-    """Return compiled code, where there is some and Python itself runs the call."""
-    compiled = COMPILED.get(coefficients.device.type)
-    if compiled is None or context(coefficients, *positions) != "eager":
-        return None
-    batched = torch._C._functorch.is_legacy_batchedtensor  # pyright: ignore
-    tensors = (coefficients, *positions)
-    alike = all(t.dtype == coefficients.dtype and not batched(t) for t in tensors)
-    return compiled if alike else None
+    return weights.new_zeros(first.shape[0], axis.nodes).scatter(1, places, weights)
 
 
 def _by(
-    compiled: Compiled, coefficients: Tensor, axes: Sequence[Axis], positions: Sequence[Tensor]
+    compiled: Spline, coefficients: Tensor, axes: Sequence[Axis], positions: Sequence[Tensor]
 ) -> Tensor:
     """Evaluate at positions (N, ...) by compiled code."""
     ndim, degree, shape = len(axes), axes[0].degree, positions[0].shape[1:]

@@ -8,7 +8,8 @@ would not help, as most of a call is what both have in common.
 from ..dispatch import Backend
 from .aten import Aten
 from .cpu import Cpu
-from .cpu.splines import offer
+from .cpu.flows import offer_flows
+from .cpu.splines import offer_splines
 from .fused import Fused, register
 from .reference import Reference
 from .triton import Triton
@@ -19,4 +20,5 @@ for _backend in BACKENDS:
     if isinstance(_backend, Fused):
         register(_backend)
     if isinstance(_backend, Cpu):
-        offer(_backend)
+        offer_splines(_backend)
+        offer_flows(_backend)

@@ -27,7 +27,7 @@ from ...target import joint_batch
 from ..fused import Fused, Gradients, Plan, regular
 from .tables import AxisFilter, axis_filter, poles, tables
 
-_ABI = 3  # of csrc/call.h
+_ABI = 4  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
 _TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -36,6 +36,7 @@ _FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
 # `Call`: whole numbers, numbers; addresses
 _FACTS, _ADDRESSES = struct.Struct("=31q28d"), struct.Struct("=14Q")
 _FILTER = struct.Struct("=10q4d6Q")
+_FLOW_HEAD, _FLOW_ADDRESSES = struct.Struct("=3q"), struct.Struct("=7Q")
 _NOT_FINITE = 3  # what `stn_filter` gives then
 _NARROWEST = {False: 0.35, True: 0.5}  # Gaussian that polynomials follow; True: float64
 
@@ -164,6 +165,19 @@ class Cpu(Fused):
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
 
+    def follow(self, precise: bool, facts: bytes, tensors: Sequence[Tensor | None]) -> None:
+        """Run `stn_flow`, given the rest of its facts, and five tensors."""
+        library = self._library
+        assert library is not None, self.missing
+        addresses = [0 if t is None else _address(t) for t in tensors]
+        failed = library.functions["stn_flow"](
+            _FLOW_HEAD.pack(_ABI, self.isa, precise)
+            + facts
+            + _FLOW_ADDRESSES.pack(*addresses, 0, library.parallel_for)
+        )
+        if failed:
+            raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
     def _weighed(self, plan: Plan, image: Tensor) -> "_Weighed":
         """Return what the kernel weighs; by the reference's prefilter, if a pixel is not finite."""
         image, layout = regular(image)
@@ -277,7 +291,7 @@ def _load(folder: Path) -> _Library | str:
         return f"its library has interface {found[0]}, not {_ABI}: install the package anew"
     library.stn_isa_name.restype, library.stn_isa_name.argtypes = ctypes.c_char_p, [ctypes.c_int64]
     functions = {}
-    for name in ("stn_forward", "stn_backward", "stn_filter"):
+    for name in ("stn_forward", "stn_backward", "stn_filter", "stn_flow"):
         functions[name] = getattr(library, name)
         functions[name].argtypes, functions[name].restype = [ctypes.c_char_p], ctypes.c_int32
     names = (library.stn_isa_name(k) for k in range(8))

@@ -7,21 +7,21 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from ....grid.numerics.spline import COMPILED, Degree
+from ....grid.numerics.compiled import SPLINES
 from ...autograd import Operator, run
 from ..fused import Gradients, Plan
 from .backend import Cpu
 
-_KERNELS: dict[Degree, tuple[str, tuple[float, ...]]] = {
+_KERNELS: dict[int, tuple[str, tuple[float, ...]]] = {
     1: ("bilinear", ()),
     3: ("mitchell", (1.0, 0.0)),
 }
 
 
-def offer(backend: Cpu) -> None:
+def offer_splines(backend: Cpu) -> None:
     """Let velocity fields and lattices run a backend, if its library was loaded."""
     if not backend.missing:
-        COMPILED[backend.device] = _Splines(backend)
+        SPLINES[backend.device] = _Splines(backend)
 
 
 class _Splines:
@@ -32,7 +32,7 @@ class _Splines:
         self,
         coefficients: Tensor,
         places: Tensor,
-        degree: Degree,
+        degree: int,
         reference: Callable[[Tensor, Tensor], Tensor],
     ) -> Tensor:
         mode, phi = _KERNELS[degree]

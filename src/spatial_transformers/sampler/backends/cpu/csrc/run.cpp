@@ -15,6 +15,8 @@
   WidePasses wide_passes(const Call&, float);  \
   WidePasses wide_passes(const Call&, double); \
   FilterRun filter_of(float);                  \
+  FlowRun flow_of(const Flow&, float);         \
+  FlowRun flow_of(const Flow&, double);        \
   FilterRun filter_of(double);                 \
   }
 STN_DECLARE(stn_baseline)
@@ -54,6 +56,7 @@ struct Isa {
   Backward (*backward[2])(const Call&);
   WidePasses (*wide[2])(const Call&);
   FilterRun (*filter[2])();
+  FlowRun (*flow[2])(const Flow&);
 };
 
 #define STN_CODE(function, isa)                                     \
@@ -61,7 +64,9 @@ struct Isa {
    [](const Call& call) { return isa::function(call, double()); }}
 #define STN_SET(isa)                                                                      \
   STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),      \
-  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
+  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }},      \
+  {[](const Flow& flow) { return isa::flow_of(flow, float()); },                          \
+   [](const Flow& flow) { return isa::flow_of(flow, double()); }}
 
 const Isa kIsas[] = {  // the best last
     {"baseline", true, STN_SET(stn_baseline)},  // runs anywhere, and large planes need it
@@ -205,6 +210,16 @@ void filter_body(int64_t begin, int64_t end, void* context) {
   loop.run(*loop.filter, begin, end);
 }
 
+struct FlowLoop {
+  FlowRun run;
+  const Flow* flow;
+};
+
+void flow_body(int64_t begin, int64_t end, void* context) {
+  const FlowLoop& loop = *static_cast<FlowLoop*>(context);
+  loop.run(*loop.flow, begin, end);
+}
+
 // Runs a job that has memory for its sums.
 template <class Use>
 int32_t with_sums(Job& job, Use use) {
@@ -267,6 +282,16 @@ int32_t stn_backward(const Call* call) {
   }
   Job job = backward_job(*call);
   return with_sums(job, [&] { return run_backward(job); });
+}
+
+int32_t stn_flow(const Flow* given) {
+  if (given->abi != kAbi) return 2;
+  Flow flow = *given;
+  int32_t failed = 0;
+  flow.failed = &failed;
+  FlowLoop loop{isa_of(flow.isa).flow[flow.precise](flow), &flow};
+  const int32_t stopped = flow.parallel_for(0, flow.batch * flow.parts, 1, flow_body, &loop);
+  return stopped ? stopped : failed;
 }
 
 int32_t stn_filter(const Filter* given) {

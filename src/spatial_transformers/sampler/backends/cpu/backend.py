@@ -22,13 +22,13 @@ from ...kernels import KERNELS
 from ...prefilter import coefficients
 from ...target import joint_batch
 from ..fused import Fused, Gradients, Plan, regular
-from .call import ABI, ADDRESSES, FACTS, FILTER, STRETCH, facts, padded
+from .call import ABI, ADDRESSES, FACTS, FILTER, FLOW_ADDRESSES, FLOW_HEAD, STRETCH, facts, padded
 from .tables import AxisFilter, axis_filter, poles, tables
 
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
 _TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
 _WIDENING = ("stn_stretch", "stn_antialias", "stn_antialias_backward")
-_FUNCTIONS = ("stn_forward", "stn_backward", "stn_filter", *_WIDENING)
+_FUNCTIONS = ("stn_forward", "stn_backward", "stn_filter", "stn_flow", *_WIDENING)
 _NOT_FINITE = 3  # what `stn_filter` gives then
 _NARROWEST = {False: 0.35, True: 0.5}  # Gaussian that polynomials follow; True: float64
 
@@ -247,6 +247,19 @@ class Cpu(Fused):
         assert library is not None, self.missing
         call = facts + ADDRESSES.pack(*addresses, library.parallel_for)
         failed = library.functions[function](call)
+        if failed:
+            raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
+    def follow(self, precise: bool, facts: bytes, tensors: Sequence[Tensor | None]) -> None:
+        """Run `stn_flow`, given the rest of its facts, and five tensors."""
+        library = self._library
+        assert library is not None, self.missing
+        addresses = [0 if t is None else _address(t) for t in tensors]
+        failed = library.functions["stn_flow"](
+            FLOW_HEAD.pack(ABI, self.isa, precise)
+            + facts
+            + FLOW_ADDRESSES.pack(*addresses, 0, library.parallel_for)
+        )
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
 

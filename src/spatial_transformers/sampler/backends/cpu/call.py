@@ -11,10 +11,11 @@ from ....grid.regular import pixel_frame
 from ...kernels import KERNELS
 from ..fused import Plan
 
-ABI = 4  # of csrc/call.h
+ABI = 5  # of csrc/call.h
 #: `Call`: whole numbers, numbers; addresses.
 FACTS, ADDRESSES = struct.Struct("=31q29d"), struct.Struct("=16Q")
 FILTER = struct.Struct("=10q4d6Q")
+FLOW_HEAD, FLOW_ADDRESSES = struct.Struct("=3q"), struct.Struct("=7Q")
 STRETCH = 14  # numbers of a `Stretch`
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")

@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-constexpr int64_t kAbi = 4;  // raise it with every change of `Call` or of what a field means
+constexpr int64_t kAbi = 5;  // raise it with every change of `Call` or of what a field means
 
 enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
 enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
@@ -69,6 +69,21 @@ struct Filter {
   ParallelFor parallel_for;
 };
 
+// Points that follow a velocity which is affine on every simplex: see grid/families/cpab.py.
+struct Flow {
+  int64_t abi, isa, precise;
+  int64_t ndim, batch, points, start_batch;  // a batch of 1 serves all
+  int64_t steps, simplices, cells[3];
+  int64_t parts;     // of a sample's points, which are followed at a time
+  const void* rows;  // (batch, simplices, ndim + ndim²)
+  const void* start;  // (start_batch, ndim, points), in cells
+  const void* grad;   // of `moved`; null: forward
+  void* moved;        // (batch, ndim, points); backward: the gradient to `start`, or null
+  double* sums;       // backward: the gradient to `rows`, per sample and part; zeros, or null
+  int32_t* failed;
+  ParallelFor parallel_for;
+};
+
 #define STN_API extern "C" __attribute__((visibility("default")))
 
 STN_API int64_t stn_abi();
@@ -81,4 +96,5 @@ STN_API int32_t stn_backward(const Call*);
 STN_API int32_t stn_stretch(const Call*);
 STN_API int32_t stn_antialias(const Call*);
 STN_API int32_t stn_antialias_backward(const Call*);
+STN_API int32_t stn_flow(const Flow*);
 STN_API int32_t stn_filter(const Filter*);  // 3 too: a result is not finite

@@ -17,6 +17,8 @@
   AntialiasPasses antialias_passes(const Call&, float);  \
   AntialiasPasses antialias_passes(const Call&, double); \
   FilterRun filter_of(float);                  \
+  FlowRun flow_of(const Flow&, float);         \
+  FlowRun flow_of(const Flow&, double);        \
   FilterRun filter_of(double);                 \
   }
 STN_DECLARE(stn_baseline)
@@ -57,6 +59,7 @@ struct Isa {
   WidePasses (*wide[2])(const Call&);
   AntialiasPasses (*antialias[2])(const Call&);
   FilterRun (*filter[2])();
+  FlowRun (*flow[2])(const Flow&);
 };
 
 #define STN_CODE(function, isa)                                     \
@@ -65,7 +68,9 @@ struct Isa {
 #define STN_SET(isa)                                                                      \
   STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),      \
   STN_CODE(antialias_passes, isa),                                                        \
-  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
+  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }},      \
+  {[](const Flow& flow) { return isa::flow_of(flow, float()); },                          \
+   [](const Flow& flow) { return isa::flow_of(flow, double()); }}
 
 const Isa kIsas[] = {  // the best last
     {"baseline", true, STN_SET(stn_baseline)},  // runs anywhere, and large planes need it
@@ -285,6 +290,16 @@ void filter_body(int64_t begin, int64_t end, void* context) {
   loop.run(*loop.filter, begin, end);
 }
 
+struct FlowLoop {
+  FlowRun run;
+  const Flow* flow;
+};
+
+void flow_body(int64_t begin, int64_t end, void* context) {
+  const FlowLoop& loop = *static_cast<FlowLoop*>(context);
+  loop.run(*loop.flow, begin, end);
+}
+
 // Runs a job that has memory for its sums.
 template <class Use>
 int32_t with_sums(Job& job, Use use) {
@@ -380,6 +395,16 @@ int32_t stn_antialias_backward(const Call* call) {
   if (call->abi != kAbi) return 2;
   Antialias job = antialias_job(*call);
   return with_sums(job, [&] { return antialias_backward(job); });
+}
+
+int32_t stn_flow(const Flow* given) {
+  if (given->abi != kAbi) return 2;
+  Flow flow = *given;
+  int32_t failed = 0;
+  flow.failed = &failed;
+  FlowLoop loop{isa_of(flow.isa).flow[flow.precise](flow), &flow};
+  const int32_t stopped = flow.parallel_for(0, flow.batch * flow.parts, 1, flow_body, &loop);
+  return stopped ? stopped : failed;
 }
 
 int32_t stn_filter(const Filter* given) {

@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from spatial_transformers import Affine, Projective, ThinPlateSpline
+from spatial_transformers import Affine, Projective, ThinPlateSpline, VelocityField
 from spatial_transformers.benchmarks.cases import AbsentError
 from spatial_transformers.benchmarks.equality import UnequalError
+from spatial_transformers.benchmarks.families import family
 from spatial_transformers.benchmarks.libraries import (
     interpol,
     kornia_plate,
@@ -77,6 +78,16 @@ def test_a_shift_by_a_fiftieth_of_a_pixel_is_found(name):
     case = warp_case(name, transformation, shape, replace(rival, convert=shifted), **options)
     with pytest.raises(UnequalError):
         measure(case, "forward", device=torch.device("cpu"), repeats=1)
+
+
+def test_families_are_multiples_of_an_affine_warp():
+    field = VelocityField(2, steps=1)
+    rivals = [family(field, SHAPE, warps=warps) for warps in (False, True)]
+    case = warp_case("families", Affine(), SHAPE, *rivals)
+    for which in rivals[0].passes:
+        rows = measure(case, which, device=torch.device("cpu"), repeats=1).rows
+        assert [row["rival"] for row in rows] == [f"{field}, grid", f"{field}"]
+        assert all(row["ratio"] > 0 and row["verified"] is None for row in rows)
 
 
 @pytest.mark.traced

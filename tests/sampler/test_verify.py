@@ -213,7 +213,7 @@ def test_check_all_shares_what_the_reference_gives(monkeypatch):
     """Every backend is compared with the same tensors, and none can spoil them for the next."""
     case = _case("sample")
     first, second = Broken(), Broken("values")
-    monkeypatch.setattr(verify, "cases", lambda backend, device: [_case("sample")])
+    monkeypatch.setattr(verify, "cases", lambda backend, device, quick: [_case("sample")])
     found = list(check_all([second, first, second]))
     assert [backend for backend, _, _ in found] == [second, first, second]
     assert [lines for _, _, lines in found] == [check(b, case) for b in (second, first, second)]

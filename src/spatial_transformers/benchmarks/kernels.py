@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .. import KERNELS, Affine, Kernel, warp
+from .. import KERNELS, Affine, Attention, Kernel, warp
 from ..sampler.names import Mode
 from .cases import FORWARD, Case, Contender, Inputs, always
 from .libraries import interpol
@@ -22,6 +22,7 @@ from .warps import chosen
 
 SHAPE = (8, 3, 224, 224)
 MARGIN = 48  # black pixels around, so that every padding continues the image alike
+SHEAR = 0.2  # of θ where it shears
 TURN, SCALE = math.radians(10), 1.1  # of θ: the picture turns and shrinks a little
 SPLINES = (3, 5, 7)  # orders of torch-interpol's B-splines
 TOLERANCE = 1e-4  # pictures of noise have the steepest slopes
@@ -94,4 +95,66 @@ def _antialias(by: int) -> Case:
     )
 
 
-CASES = (_all_kernels(), _antialias(2), _antialias(4))
+def _attend(mode: str | Kernel, image: Tensor, theta: Tensor) -> Tensor:
+    """Shrink by 2 with θ as that of `Attention`, which keeps the axes whatever its values."""
+    size, own = image.shape[-1] // 2, theta[:, [0, 2, 5]]
+    return warp(image, own, Attention(), size=size, mode=mode, antialias=True)  # type: ignore[arg-type]
+
+
+def _kept_axes() -> Case:
+    """Antialiasing where axes are kept, by θ's form or by its values, against `interpolate`."""
+    kernel = KERNELS["bicubic"].with_phi(-0.5)
+    interpolate = always(partial(_interpolate, 2, "bilinear"))
+    rivals = (
+        Contender("as affine", always(partial(_shrink, 2, "bilinear", antialias=True))),
+        Contender("interpolate", interpolate, tolerance=TOLERANCE),
+        Contender("bicubic", always(partial(_attend, kernel)), equal_to=None),
+        Contender(
+            "interpolate bicubic",
+            always(partial(_interpolate, 2, "bicubic")),
+            equal_to="bicubic",
+            tolerance=TOLERANCE,
+        ),
+    )
+    return Case(
+        "antialias-axes",
+        "Attention",
+        partial(_inputs, False),
+        Contender("ours", always(partial(_attend, "bilinear"))),
+        rivals,
+        backend=chosen,
+        passes=(FORWARD,),
+        layout="NCHW",
+    )
+
+
+def _sheared_inputs(device: torch.device) -> Inputs:
+    """Return an image of noise and a θ that shears and turns."""
+    image, theta = _inputs(True, device)
+    return image, theta + theta.new_tensor([0, SHEAR, 0, 0, -SHEAR / 2, 0])
+
+
+def _sheared() -> Case:
+    """Antialiasing where the map turns and shears, against plain bilinear to the same size."""
+    modes: tuple[Mode, ...] = ("bilinear", "bicubic")
+    widened = (
+        Contender(
+            f"{mode}, antialiased",
+            always(partial(_shrink, 2, mode, antialias=True)),
+            equal_to=None,
+        )
+        for mode in modes
+    )
+    return Case(
+        "antialias-sheared",
+        "Affine",
+        _sheared_inputs,
+        Contender("ours", always(partial(_shrink, 2, "bilinear"))),
+        tuple(widened),
+        backend=chosen,
+        passes=(FORWARD,),
+        layout="NCHW",
+    )
+
+
+CASES = (_all_kernels(), _antialias(2), _antialias(4), _kept_axes(), _sheared())

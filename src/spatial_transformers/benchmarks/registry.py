@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from .. import InputError
-from . import cuda, kernels, peers, shapes, sizes, splines, thin_plate_spline
+from . import cuda, families, kernels, peers, shapes, sizes, splines, thin_plate_spline
 from .cases import Case
 
 
 @cache
 def groups() -> Mapping[str, Mapping[str, Case]]:
     """Return the cases of each group, by name."""
-    modules = (shapes, sizes, peers, splines, kernels, thin_plate_spline, cuda)
+    modules = (shapes, sizes, peers, splines, kernels, families, thin_plate_spline, cuda)
     return {
         module.__name__.rpartition(".")[2].replace("_", "-"): {c.name: c for c in module.CASES}
         for module in modules

@@ -73,6 +73,21 @@ def stretch(spacing: Tensor, max_shrink: float) -> Stretch:
     return Stretch(shrinks, inverse, _spans(axes, [v.detach().clamp(1.0, most) for v in values]))
 
 
+def packed(stretched: Stretch) -> Tensor:
+    """Return a stretch as one tensor (N, ndim² + 1, M): whether it is one, and P⁻¹."""
+    entries = [entry for row in stretched.inverse for entry in row]
+    return torch.stack([stretched.shrinks.to(entries[0]), *entries], 1).flatten(2)
+
+
+def unpacked(stretched: Tensor) -> Stretch:
+    """Return what `packed` was given, per point of the flattened target."""
+    ndim = math.isqrt(stretched.shape[1])
+    shrinks, *entries = stretched.unbind(1)
+    inverse = [entries[k : k + ndim] for k in range(0, ndim**2, ndim)]
+    rows = torch.unflatten(stretched.detach()[:, 1:], 1, (ndim, ndim)).movedim((1, 2), (-2, -1))
+    return Stretch(shrinks != 0, inverse, rows.inverse().abs().sum(-1).movedim(-1, 0))
+
+
 def reach(max_shrink: float, ndim: int) -> float:
     """Return the largest sum of a row of |P| that is possible."""
     return 1 + (max_shrink - 1) * (1 + math.sqrt(ndim)) / 2

@@ -53,6 +53,8 @@ def _through_reference(
     tensors: Sequence[Tensor | None],
     again: bool,
 ) -> list[Tensor | None]:
+    # one tensor may have been made of another: then only what the function does itself counts here
+    tensors = [None if t is None else t.view_as(t) for t in tensors]
     inputs = [t for t, need in zip(tensors, needed, strict=True) if need and t is not None]
     found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=again))
     return [next(found) if need else None for need in needed]

@@ -155,8 +155,8 @@ def sample(
         antialias: widen the kernel where points lie more than a pixel apart, in the direction in
             which they do. For axis-aligned scales this equals `interpolate(antialias=True)`, whose
             bicubic kernel is `KERNELS["bicubic"].with_phi(-0.5)`. A number is the largest widening,
-            which is 8 for True; compiled and exported graphs always pay for it. Derivatives take
-            the widening into account.
+            which is 8 for True; graphs of the backend `reference`, as exported ones are, always pay
+            for it. Derivatives take the widening into account.
         gradient: the gradient to the coordinates: `exact`; `straight-through`, which is that of
             bilinear sampling; or `linearized` or `multi-scale`, which look further away; see
             `sampler/slopes.py`.

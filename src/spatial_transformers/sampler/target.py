@@ -184,9 +184,9 @@ def saturated(pixels: Tensor, finite: Tensor) -> Tensor:
 
     So what is finite stays so: padding decides what is read there.
     """
-    largest = torch.finfo(pixels.dtype).max
-    overflows = pixels.isinf() & finite
-    return pixels.where(~overflows, pixels.detach().clamp(-largest, largest))
+    largest = torch.full_like(finite, torch.finfo(pixels.dtype).max, dtype=pixels.dtype)
+    limit = largest.where(finite, torch.inf)
+    return pixels.clamp(-limit, limit)
 
 
 def finite_maps(numbers: Tensor, ndim: int) -> Tensor:

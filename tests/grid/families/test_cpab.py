@@ -13,6 +13,8 @@ from torch.testing import assert_close
 
 from equality import assert_identical
 from spatial_transformers import CPAB, InputError, SpatialTransformer, sample, warp
+from spatial_transformers.grid.families import cpab as family
+from spatial_transformers.grid.numerics.compiled import FLOWS
 
 every = pytest.mark.parametrize("cells", [(5,), (3, 4), (2, 3, 2)])
 borders = pytest.mark.parametrize("zero_boundary", [True, False])
@@ -97,6 +99,49 @@ def test_signals_follow_the_closed_form():
     for t, xs, ys in zip(theta, points[..., 0], found, strict=True):
         expected = [_closed_form(_vertex_velocities(cpab, t)[:, 0], float(x)) for x in xs]
         assert_close(ys, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-5)
+
+
+@every
+def test_compiled_code_gives_what_pytorch_gives(cells, monkeypatch):
+    """Also on the border, where one map or one set of points serves all, and in float32."""
+    if not FLOWS:
+        pytest.skip("no compiled code here")
+    cpab = CPAB(cells, steps=3)
+    points = torch.rand(3, 70, len(cells), dtype=torch.float64) * 2.4 - 1.2
+    points[:, :6] = points[:, :6].clamp(-1, 1)
+    points[0, 9] = torch.nan
+    for theta, at in (
+        (_theta(cpab), points),
+        (_theta(cpab, 1), points),
+        (_theta(cpab), points[:1]),
+    ):
+        results = []
+        for compiled in (FLOWS, {}):
+            monkeypatch.setattr(family, "FLOWS", compiled)
+            inputs = [theta.clone().requires_grad_(), at.clone().requires_grad_()]
+            values = cpab._displacement(inputs[0], inputs[1].unbind(-1))
+            known = values[:, 10:]
+            slopes = torch.autograd.grad(known.square().sum(), inputs)
+            single = cpab._displacement(theta.float(), at.float().unbind(-1)).double()
+            results.append((values, *slopes, single.nan_to_num(0)))
+            monkeypatch.undo()
+        for found, expected in zip(*(r[:3] for r in results), strict=True):
+            assert_close(found, expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+        assert_close(results[0][3], results[1][3], rtol=0, atol=1e-5)
+
+
+def test_a_long_batch_of_one_is_cut_and_its_sums_are_whole(monkeypatch):
+    if not FLOWS:
+        pytest.skip("no compiled code here")
+    cpab, results = CPAB((4, 5)), []
+    theta, points = _theta(cpab, 1), torch.rand(1, 20_001, 2, dtype=torch.float64) * 2 - 1
+    for compiled in (FLOWS, {}):
+        monkeypatch.setattr(family, "FLOWS", compiled)
+        moved = cpab.transform_points(theta.requires_grad_(), points)
+        results.append((moved, *torch.autograd.grad(moved.sin().sum(), theta)))
+        monkeypatch.undo()
+    for found, expected in zip(*results, strict=True):
+        assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @every

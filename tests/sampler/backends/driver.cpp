@@ -2,8 +2,8 @@
 //
 //   driver FILE: every call by 1, 2 and 7 threads of its own and on every instruction set.
 //
-// FILE, which recording.py writes, holds per call: which function (0: forward, 1: backward), the
-// `Call`, and for each of its thirteen buffers the size in bytes (-1: null), what it holds before the call
+// FILE, which recording.py writes, holds per call: which of `kFunctions`, the `Call`, and
+// for each of its fifteen buffers the size in bytes (-1: null), what it holds before the call
 // and, if it is an output, after. Every number is 8 bytes.
 #include <cstdint>
 #include <cstdio>
@@ -16,13 +16,15 @@
 
 namespace {
 
-constexpr int kBuffers = 13;
-constexpr bool kOutput[kBuffers] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1};
+constexpr int kBuffers = 15;
+constexpr bool kOutput[kBuffers] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 1, 1, 1};
 constexpr const char* kNames[kBuffers] = {
     "image", "coordinates", "functions", "fill",
-    "kernel", "pixels that are read", "coverage", "output",
+    "kernel", "pixels that are read", "coverage", "stretch", "output",
     "gradient of the output", "gradient of the image", "gradient of the coordinates",
-    "gradient of the functions", "gradient of the fill"};
+    "gradient of the functions", "gradient of the fill", "gradient of the stretch"};
+constexpr int32_t (*kFunctions[])(const Call*) = {stn_forward, stn_backward, stn_antialias,
+                                                  stn_antialias_backward};
 
 int64_t threads;  // of `parallel_for`
 
@@ -89,7 +91,7 @@ int replay(const Record& record, int64_t number, int64_t isa) {
   call.isa = isa;
   call.parallel_for = parallel_for;
   std::memcpy(&call.image_data, addresses, sizeof addresses);
-  const int32_t failed = record.function ? stn_backward(&call) : stn_forward(&call);
+  const int32_t failed = kFunctions[record.function](&call);
   int faults = failed != 0;
   if (failed) std::printf("call %ld on %s: error %d\n", long(number), stn_isa_name(isa), failed);
   for (int k = 0; k < kBuffers; ++k) {

@@ -34,6 +34,7 @@ CPU = next(b for b in BACKENDS if isinstance(b, Cpu))
 needs_library = pytest.mark.skipif(bool(CPU.missing), reason=CPU.missing or "there is a library")
 
 STRIP, STRIP_3D = (220, 210), (40, 33, 36)  # cut into two strips or more
+WIDENED = {"antialias": True}
 WINDOWS = (90, 150)  # cut into two side by side, in two rows
 WAVES = torch.linspace(-0.4, 0.4, 2 * 4 * 6).sin().reshape(2, 4, 6)
 WAVES_3D = torch.linspace(-0.4, 0.4, 2 * 3 * 4 * 5).cos().reshape(2, 3, 4, 5)
@@ -120,6 +121,11 @@ WIDE = (
     Path("wide, 4 channels of 7 taps", (2, 4, 40, 30), options=wide("bspline6")),
     Path("wide, 6 channels of 10 taps", (2, 6, 40, 30), options=wide("lanczos5")),
     Path("wide, 19 channels", (2, 19, 21, 19), options=wide("lanczos3")),
+    Path("widened, kept axes", (2, 3, 50, 40), Attention, (20, 17), options=WIDENED),
+    Path("widened, one kept image", (1, 1, 50, 40), Attention, (20, 17), 3, options=WIDENED),
+    Path("widened, strips", (1, 2, 90, 80), size=(30, 28), options=WIDENED),
+    Path("widened, one θ", (3, 3, 40, 30), size=(17, 15), thetas=1, options=WIDENED),
+    Path("widened, perspective", (2, 3, 40, 30), Projective, (17, 15), options=WIDENED),
     Path("wide, 3 channels last", (2, 3, 40, 30), last=True, options=wide("bspline3")),
     Path("wide, 19 channels last", (2, 19, 21, 19), last=True, options=wide("bspline3")),
     Path("wide, strips", (1, 2, *STRIP), options=wide("bicubic")),

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from .paths import CPU, MAPS, SIZED
 
-BUFFERS = 13
-OUTPUTS = (7, 9, 10, 11, 12)  # among them, in the order of `Call`
+BUFFERS = 15
+OUTPUTS = (8, 10, 11, 12, 13, 14)  # among them, in the order of `Call`
+#: By the numbers that `driver.cpp` gives them. What `stn_stretch` gives, these are given.
+FUNCTIONS = ("stn_forward", "stn_backward", "stn_antialias", "stn_antialias_backward")
 PADDINGS = ("zeros", "border", "reflection", "renormalise")  # beside those of `SIZED`
 
 
@@ -33,7 +35,7 @@ def recorded(file: BinaryIO) -> Iterator[None]:
         def function(call: bytes) -> int:
             before = [None if t is None else contents(t) for t in held]
             failed = original[name](call)
-            file.write(struct.pack("=q", name == "stn_backward"))
+            file.write(struct.pack("=q", FUNCTIONS.index(name)))
             file.write(call[: -8 * (BUFFERS + 1)] + bytes(8 * (BUFFERS + 1)))
             for k, (tensor, was) in enumerate(zip(held, before, strict=True)):
                 file.write(struct.pack("=q", -1 if was is None else len(was)))
@@ -43,8 +45,7 @@ def recorded(file: BinaryIO) -> Iterator[None]:
         return function
 
     CPU._run_compiled = held_call
-    recorded_names = ("stn_forward", "stn_backward")
-    library.functions.update({name: recording(name) for name in recorded_names})
+    library.functions.update({name: recording(name) for name in FUNCTIONS})
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ from .recording import record
 CSRC = Path(backends.__file__).parent / "cpu" / "csrc"
 DRIVER = Path(__file__).with_name("driver.cpp")
 SANITIZERS = ("thread", "address,undefined")
-PASSES = ("wide", "backward", "forward", "filter")
+PASSES = ("wide", "backward", "forward", "filter", "antialias")
 DTYPES = (torch.float32, torch.float16)  # that of most calls, and one that is widened
 
 
@@ -52,7 +52,7 @@ def build(folder: Path, sanitizer: str) -> Path:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_one, commands))
     defined = ["-DSTN_X86"] if "avx2" in given else []
-    sources = [DRIVER, CSRC / "run.cpp", CSRC / "choose.cpp", *objects]
+    sources = [DRIVER, *(CSRC / f"{name}.cpp" for name in ("run", "choose", "stretch")), *objects]
     program = folder / "driver"
     compile_one([*given["baseline"], *shared, *defined, *sources, "-pthread", "-o", program])
     return program

@@ -18,6 +18,7 @@ DRIVER = Path(__file__).with_name("driver.cpp")
 
 RECORDED = ("strips", "strips, one image", "cells", "blocks of 19", "blocks, one θ", "19 last")
 RECORDED += ("wide, 3 channels of 4 taps", "wide, strips", "wide, 3-D")
+RECORDED += ("widened, kept axes", "widened, strips", "widened, one θ")
 
 pytestmark = [
     needs_library,
@@ -61,7 +62,7 @@ def test_a_wrong_bit_and_a_short_file_are_found(driver, calls, tmp_path):
     found = replay(driver, short)
     assert found.returncode == 1
     assert "ends early" in found.stdout
-    content[-5] ^= 1  # in the last output
+    content[-5 - 8] ^= 1  # in the last output; after it comes that there is none for the stretch
     wrong = tmp_path / "wrong.bin"
     wrong.write_bytes(content)
     found = replay(driver, wrong)

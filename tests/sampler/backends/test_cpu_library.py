@@ -47,7 +47,7 @@ def test_a_file_that_is_no_library(tmp_path):
 @needs_compiler
 def test_a_library_of_another_interface(tmp_path):
     stub = compiled(tmp_path, "long stn_abi() { return 99; } long stn_call_size() { return 8; }")
-    assert stub.missing == "its library has interface 99, not 3: install the package anew"
+    assert stub.missing == "its library has interface 99, not 4: install the package anew"
 
 
 @needs_compiler

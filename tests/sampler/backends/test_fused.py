@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from spatial_transformers import Structured, ThinPlateSpline, warp
-from spatial_transformers.sampler.backends import fused
+from spatial_transformers.sampler.backends import functions
 
 IMAGE = torch.rand(2, 1, 9, 8)
 
@@ -63,6 +63,6 @@ def test_functions_in_inference_mode_serve_no_gradient(learned):
     theta = structured.identity()[None].requires_grad_()
     warp(IMAGE, theta, structured).sum().backward()
     assert theta.grad is not None
-    assert (structured in fused._LAST) is not learned
+    assert (structured in functions._LAST) is not learned
     if learned:
         assert structured.functions.grad is not None

@@ -24,8 +24,10 @@ from ..._errors import InputError
 from ..._types import Size, Theta
 from ..describe import displacement_parts
 from ..flow import Flow
+from ..numerics.compiled import FLOWS, compiled_for
 
 _MOST_STEPS = 10_000
+_MOST_EXACT = 2**24  # whole numbers that float32 tells apart
 
 
 class CPAB(Flow):
@@ -130,18 +132,27 @@ class CPAB(Flow):
     def _displacement(self, values: Tensor, coordinates: Sequence[Tensor]) -> Tensor:
         """Integrate in units of cells, and in steps of time."""
         velocities = self._velocities(values)
-        ends = velocities.new_tensor(self.cells[::-1])[:, None]
-        units = ends / 2  # per half extent
-        batch = values[:, 0].reshape(-1, *[1] * (coordinates[0].ndim - 1))
-        points = torch.stack(torch.broadcast_tensors(batch, *coordinates)[1:], 1)
+        units = velocities.new_tensor(self.cells[::-1])[:, None] / 2  # per half extent
+        points = torch.stack(torch.broadcast_tensors(*coordinates), 1)
         start = (points.flatten(2) + 1) * units  # (N, ndim, K)
         pieces = self._pieces(velocities.flatten(2) * (units / self.steps))
+        compiled = compiled_for(FLOWS, pieces, start)
+        if compiled is None:
+            moved = self._moved(pieces, start)
+        else:
+            moved = compiled(pieces, start, self.cells[::-1], self.steps, self._moved)
+        return torch.unflatten(moved / units, 2, points.shape[2:]).movedim(1, -1)
+
+    def _moved(self, pieces: Tensor, start: Tensor) -> Tensor:
+        """Return how far points (N, ndim, K), in units of cells, move in all steps."""
+        ends = start.new_tensor(self.cells[::-1])[:, None]
+        start = torch.broadcast_tensors(start, pieces[:, :1, :1])[0]
         pieces = pieces.expand(start.shape[0], -1, -1)
         moved = torch.zeros_like(start)
         for _ in range(self.steps):
             halfway = moved + self._at(pieces, start + moved, ends) / 2
             moved = moved + self._at(pieces, start + halfway, ends)
-        return (moved / units).reshape(points.shape).movedim(1, -1)
+        return moved
 
     def _free_vertices(self, a: int) -> list[range]:
         """Return the indices, per axis of sizes, of the vertices that move along coordinate `a`."""
@@ -192,20 +203,29 @@ class CPAB(Flow):
     def _at(self, pieces: Tensor, points: Tensor, ends: Tensor) -> Tensor:
         """Return v at points (N, ndim, K) in units of cells; axes run from 0 to `ends`."""
         inside = points.clamp(torch.zeros_like(ends), ends)
-        cell = inside.detach().nan_to_num(0).minimum(ends - 1).long()
+        cell = inside.detach().floor().minimum(ends - 1)
         f = inside - cell
+        found = pieces.gather(2, self._simplex(cell, f)[:, None].expand(-1, pieces.shape[1], -1))
+        first, *slopes = found.split(self.ndim, 1)
+        for a, slope in enumerate(slopes):
+            first = torch.addcmul(first, f[:, a : a + 1], slope)
+        return first
+
+    def _simplex(self, cell: Tensor, f: Tensor) -> Tensor:
+        """Return the number of each point's simplex (N, K), of its cell and its place in it.
+
+        It is computed in floating point, which is quicker than in whole numbers, and exact.
+        """
+        if len(self._orders) * math.prod(self.cells) > _MOST_EXACT:
+            cell = cell.double()
         index = cell[:, -1]
         for a in reversed(range(self.ndim - 1)):
             index = index * self.cells[-1 - a] + cell[:, a]
         pairs = list(combinations(range(self.ndim), 2))
         index = index * 2 ** len(pairs)
         for i, (a, b) in enumerate(pairs):
-            index = index + 2**i * (f[:, a] >= f[:, b])
-        found = pieces.gather(2, index[:, None].expand(-1, pieces.shape[1], -1))
-        first, *slopes = torch.unflatten(found, 1, (self.ndim + 1, self.ndim)).unbind(1)
-        for a, slope in enumerate(slopes):
-            first = first + f[:, a : a + 1] * slope
-        return first
+            index = torch.add(index, f[:, a] >= f[:, b], alpha=2**i)
+        return index.nan_to_num(0).long()
 
 
 def _orders(ndim: int) -> list[list[int]]:

@@ -34,7 +34,7 @@ from ..numerics.spline import (
 )
 from ..regular import as_size
 
-_SAMPLES = 6  # of the displacement per cell of a cubic velocity
+_SAMPLES = {2: 6, 3: 4}  # of the displacement per cell of a cubic velocity, by dimensions
 _MOST_STEPS = 30  # more doublings begin with steps below rounding
 # nodes per axis, by degree and `zero_boundary`
 _FEWEST = {(3, True): 1, (3, False): 4, (1, True): 1, (1, False): 2}
@@ -47,7 +47,11 @@ class VelocityField(Flow, Lattice):
     (N, ndim, *lattice) tensor, component (x, y[, z]) first, then the axes of the lattice as sizes
     go. The inverse is the flow of -θ. The flow of a smooth v has no folds; the computed flow has
     none as long as the internal lattice resolves it. `inverse` undoes a map to the accuracy of the
-    integration: commonly a hundredth of a pixel of 128 with the default `resolution`.
+    integration, which is that of the internal lattice. With the default `resolution` and up to 8
+    nodes per axis, points that move by up to a tenth of the image are off by less than a hundredth
+    of a pixel of 128 on average, and at worst, where the map is bent most, by some hundredths, in
+    volumes by about a tenth. Errors go with the fourth power of the cells' size, and the time with
+    their number.
 
     - `degree=3`, for sparse lattices: v is a cubic B-spline of θ. With `zero_boundary` the K nodes
       of an axis are inside, 2 / (K + 1) apart; without it, they lie as those of `FreeForm`.
@@ -70,7 +74,7 @@ class VelocityField(Flow, Lattice):
         zero_boundary: whether the velocity vanishes on the border of [-1, 1].
         steps: the number of doublings.
         resolution: cells of the internal lattice per axis, at least 3; None: 6 per cell of the
-            velocity, or for degree 1 the lattice itself.
+            velocity, 4 in 3-D, or for degree 1 the lattice itself.
 
     Example:
         >>> import torch
@@ -156,7 +160,8 @@ class VelocityField(Flow, Lattice):
         if resolution is None:
             if self.degree == 1:
                 return tuple(max(n, 3) for n in self.lattice)
-            return tuple(_SAMPLES * (n + 1 if self.zero_boundary else n - 3) for n in self.lattice)
+            cells = [n + 1 if self.zero_boundary else n - 3 for n in self.lattice]
+            return tuple(max(3, _SAMPLES[self.ndim] * n) for n in cells)
         cells = as_size(resolution, self.ndim)
         if min(cells) < 3:
             raise InputError(f"VelocityField(resolution={resolution!r}): give 3 cells or more")

@@ -9,12 +9,17 @@ Tensors have the axes of sizes, (H, W) or (D, H, W); everything per axis is x fi
 """
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from .compiled import SPLINES, Spline, compiled_for
+
 Degree: TypeAlias = Literal[1, 3]
+
+_MOST_NODES = 128  # of an axis that is summed by a product with all its nodes at once
 
 
 class Axis(NamedTuple):
@@ -40,16 +45,25 @@ class Axis(NamedTuple):
         index = torch.arange(self.nodes, dtype=torch.float64, device="cpu")
         return (index - first - self.centre) / self.scale
 
-    def taps(self, coordinates: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Return the first node that every coordinate reads, and the weights of its nodes.
+    @property
+    def span(self) -> tuple[float, float]:
+        """The positions, in cells, that are read: those of the nodes that lie in [-1, 1]."""
+        lowest, highest = self.centre - self.scale, self.centre + self.scale
+        return max(0.0, lowest), min(highest, float(self.cells))
 
-        Beyond the nodes and beyond [-1, 1] the nearest point is read. Right at such an end the
-        slope is the mean of both sides, which is what central differences give.
+    def positions_of(self, coordinates: Tensor) -> Tensor:
+        """Return where coordinates lie, in cells from the first one.
+
+        Beyond the nodes and beyond [-1, 1] it is the nearest point. Right at such an end the slope
+        is the mean of both sides, which is what central differences give.
         """
         position = coordinates * self.scale + self.centre
-        lowest, highest = max(0.0, self.centre - self.scale), self.centre + self.scale
+        lowest, highest = self.span
         position = torch.maximum(position, position.new_full((), lowest))
-        position = torch.minimum(position, position.new_full((), min(highest, float(self.cells))))
+        return torch.minimum(position, position.new_full((), highest))
+
+    def taps(self, position: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the first node that every position reads, and the weights of its nodes."""
         cell = position.detach().floor().clamp(max=self.cells - 1).nan_to_num(0)
         return cell.long(), weights(position - cell, self.degree)
 
@@ -81,13 +95,17 @@ def evaluate(coefficients: Tensor, axes: Sequence[Axis], coordinates: Sequence[T
     """Return the spline (N, C, ...) of coefficients (N, C, *nodes) at coordinates, one per axis.
 
     Coordinates broadcast with each other and with (N, ...). Where each extends along its own axis
-    only, the axes are summed one after another, which is many times cheaper.
+    only, the axes are summed one after another, which is many times cheaper. A coordinate that is
+    NaN may give any number: points that it belongs to are NaN themselves.
     """
     if _separable(coordinates):
         return _on_lattice(coefficients, axes, [x.flatten() for x in coordinates])
-    coordinates = torch.broadcast_tensors(*coordinates)
-    values = _at_points(coefficients, axes, [x.flatten(1) for x in coordinates])
-    return torch.unflatten(values, 2, coordinates[0].shape[1:])
+    positions = [axis.positions_of(x) for axis, x in zip(axes, coordinates, strict=True)]
+    positions = torch.broadcast_tensors(*positions)
+    compiled = compiled_for(SPLINES, coefficients, *positions)
+    if compiled is None:
+        return _at_points(coefficients, axes, positions)
+    return _by(compiled, coefficients, axes, positions)
 
 
 def interpolation(cells: int) -> Tensor:
@@ -110,8 +128,16 @@ def interpolation(cells: int) -> Tensor:
 def apply_along_axes(matrices: Sequence[Tensor], values: Tensor) -> Tensor:
     """Apply a matrix per axis, x first, to the last axes of values (N, C, *size)."""
     for axis, matrix in enumerate(matrices):
-        values = (values.movedim(-1 - axis, -1) @ matrix.T).movedim(-1, -1 - axis)
+        values = _along(axis, matrix, values)
     return values
+
+
+def _along(axis: int, matrix: Tensor, values: Tensor) -> Tensor:
+    """Apply a matrix along one axis, counted from the last one."""
+    if axis < 2:
+        return matrix @ values if axis else values @ matrix.T
+    rows = values.flatten(-axis)  # those of the faster axes, as one
+    return torch.unflatten(matrix @ rows, -1, values.shape[-axis:])
 
 
 def odd_ends(values: Tensor, ndim: int, *, border: bool) -> Tensor:
@@ -136,9 +162,16 @@ def _separable(coordinates: Sequence[Tensor]) -> bool:
 
 
 def _on_lattice(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tensor]) -> Tensor:
-    """Sum axis by axis, x first: (N, C, D, H, W)."""
+    """Sum axis by axis, x first: (N, C, D, H, W).
+
+    On the CPU a product with a matrix, most of whose entries are 0, takes one pass where the taps
+    take many. Elsewhere products may be of lower precision.
+    """
     for a, (axis, coordinate) in enumerate(zip(axes, coordinates, strict=True)):
-        first, taps = axis.taps(coordinate)
+        first, taps = axis.taps(axis.positions_of(coordinate))
+        if axis.nodes <= _MOST_NODES and values.device.type == "cpu":
+            values = _along(a, _matrix(axis, first, taps), values)
+            continue
         values = _total(
             values.index_select(-1 - a, first + t) * tap.reshape(-1, *[1] * a)
             for t, tap in enumerate(taps)
@@ -146,12 +179,52 @@ def _on_lattice(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tens
     return values
 
 
-def _at_points(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tensor]) -> Tensor:
-    """Sum the (degree + 1) ** ndim nodes around every point: (N, C, K)."""
-    read = [axis.taps(x) for axis, x in zip(axes, coordinates, strict=True)]
+def _matrix(axis: Axis, first: Tensor, taps: Sequence[Tensor]) -> Tensor:
+    """Return the matrix (K, nodes) from the nodes of an axis to K coordinates."""
+    places = first[:, None] + torch.arange(len(taps), device=first.device)
+    weights = torch.stack(tuple(taps), 1)
+    return weights.new_zeros(first.shape[0], axis.nodes).scatter(1, places, weights)
+
+
+def _by(
+    compiled: Spline, coefficients: Tensor, axes: Sequence[Axis], positions: Sequence[Tensor]
+) -> Tensor:
+    """Evaluate at positions (N, ...) by compiled code."""
+    ndim, degree, shape = len(axes), axes[0].degree, positions[0].shape[1:]
+    before = (degree - 1) // 2  # nodes before the first cell
+    if degree == 1:
+        coefficients = _continued(coefficients, axes)
+    places = torch.stack(tuple(positions), -1)
+    if len(shape) != ndim:
+        places = places.reshape(len(places), *[1] * (ndim - 1), prod(shape), ndim)
+
+    def reference(coefficients: Tensor, places: Tensor) -> Tensor:
+        return _at_points(coefficients, axes, [p - before for p in places.unbind(-1)])
+
+    values = compiled(coefficients, places + before if before else places, degree, reference)
+    return values if len(shape) == ndim else values.reshape(*values.shape[:2], *shape)
+
+
+def _continued(coefficients: Tensor, axes: Sequence[Axis]) -> Tensor:
+    """Continue those of degree 1 by a node, straight on, where an end that is read is a node.
+
+    Right at that end the slope is then that of the last cell, instead of what lies beyond.
+    """
+    for a, axis in enumerate(axes):
+        if axis.span[1] == axis.cells:
+            last = coefficients.narrow(-1 - a, axis.nodes - 1, 1)
+            before = coefficients.narrow(-1 - a, axis.nodes - 2, 1)
+            coefficients = torch.cat((coefficients, 2 * last - before), -1 - a)
+    return coefficients
+
+
+def _at_points(values: Tensor, axes: Sequence[Axis], positions: Sequence[Tensor]) -> Tensor:
+    """Sum the (degree + 1) ** ndim nodes around every position (N, ...), in plain PyTorch."""
+    shape = positions[0].shape[1:]
+    read = [axis.taps(p.flatten(1)) for axis, p in zip(axes, positions, strict=True)]
     strides = [1]
-    for axis in axes[:-1]:
-        strides.append(strides[-1] * axis.nodes)
+    for n in reversed(values.shape[3:]):
+        strides.append(strides[-1] * n)
     first = _total(cell * stride for (cell, _), stride in zip(read, strides, strict=True))
     n = torch.broadcast_shapes(first.shape[:1], values.shape[:1])[0]
     flat = values.flatten(2).expand(n, -1, -1)
@@ -167,10 +240,11 @@ def _at_points(values: Tensor, axes: Sequence[Axis], coordinates: Sequence[Tenso
         return (rows * torch.stack(down, 1)[:, None]).sum(-2)
 
     if not rest:
-        return in_plane(0)
-    return _total(  # one plane at a time: all at once would take much memory
+        return torch.unflatten(in_plane(0), 2, shape)
+    found = _total(  # one plane at a time: all at once would take much memory
         in_plane(t * strides[2]) * tap[:, None] for t, tap in enumerate(rest[0][1])
     )
+    return torch.unflatten(found, 2, shape)
 
 
 def _total(terms: Iterable[Tensor]) -> Tensor:

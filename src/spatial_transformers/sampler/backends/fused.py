@@ -1,6 +1,6 @@
 """What the compiled backends share: grid and sampler in one, for every T_θ = M_θ B.
 
-A fused call is a `Plan` and four tensors. Coordinates are computed where they are used, in the
+A fused call is a `Plan` and five tensors. Coordinates are computed where they are used, in the
 order of operations of `grid/linear.py`, and never stored. Transformations of another form, and
 grids that are given, are passed as points.
 """
@@ -10,21 +10,20 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from ..._context import Context
-from ...grid import Transformation
 from ...grid.linear import Linear, apply_matrix
 from ...grid.regular import centred_axes, half_extents, pixel_frame
+from ..antialias import packed, stretch, unpacked
 from ..autograd import Operator, run
 from ..dispatch import Backend, Spec
 from ..kernels import Numbers
 from ..padding import PADDING_MODES
 from ..target import Given, Mapped, Target, finite_maps, joint_batch, saturated
+from .functions import functions_of
 from .reference import sample_pixels
 
 Form = Literal["matrix", "perspective", "normalised", "pixels"]
@@ -33,12 +32,15 @@ Gradients: TypeAlias = tuple[Tensor | None, ...]
 #: Taps along an axis, of the modes that every compiled backend has.
 TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}
 _MOST_FUNCTIONS = 1 << 24  # values of the functions of B that are held at once
-_MOST_KEPT = 1 << 20  # values of the functions of B that are kept for the next call
 _MOST_ROWS = 512  # functions of B for which the tasks of a backend have memory
 
 # What compilers see. Tensors and the `Plan` are the same as those of `Fused.forward`.
-_TENSORS = "Tensor image, Tensor coordinates, Tensor? functions, Tensor? fill"
-_PLAN = "SymInt[] size, str mode, str padding_mode, bool align_corners, str form, float[] phi"
+_TENSORS = "Tensor image, Tensor coordinates, Tensor? functions, Tensor? fill, Tensor? stretch"
+_PLAN = (
+    "SymInt[] size, str mode, str padding_mode, bool align_corners, str form, float[] phi, "
+    "float? max_shrink"
+)
+_COUNT = 5  # of tensors
 _OPERATIONS = torch.library.Library("spatial_transformers", "FRAGMENT")
 _OPERATIONS.define(f"fused({_TENSORS}, {_PLAN}) -> Tensor")
 _OPERATIONS.define(f"fused_backward(Tensor grad, bool[] needed, {_TENSORS}, {_PLAN}) -> Tensor[]")
@@ -53,6 +55,7 @@ class Plan(NamedTuple):
     align_corners: bool
     form: Form  # of the coordinates: M_θ, with a row w if "perspective", or points in either unit
     phi: tuple[float, ...] = ()  # of the kernel
+    max_shrink: float | None = None  # how far a kernel widens at most, with antialiasing
 
     def factors(self, source: Sequence[int], columns: int) -> list[list[float]]:
         """Return what every entry of M_θ (rows, columns) is multiplied by, to map to pixels."""
@@ -75,6 +78,8 @@ class Fused(Backend):
 
     #: The type of device that it runs on.
     device: ClassVar[str]
+    #: Whether it runs plans with a `max_shrink`.
+    antialiases: ClassVar[bool] = False
     tolerance: ClassVar[Mapping[torch.dtype, float]] = {
         torch.float64: 1e-12,
         torch.float32: 2e-5,
@@ -90,6 +95,7 @@ class Fused(Backend):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Tensor:
         """Return V (N, C, *size) in the image's dtype, N being the larger batch.
 
@@ -101,6 +107,8 @@ class Fused(Backend):
                 image is, and otherwise float32.
             functions: the rows of B below the homogeneous coordinates, (K, *size), if any.
             fill: (C,) in the image's dtype, for `constant`.
+            stretch: with `max_shrink` how kernels are stretched, as `antialias.packed` gives it,
+                (N or 1, ndim² + 1, M) like coordinates; None for affine maps, whose M_θ tells.
 
         """
 
@@ -114,8 +122,9 @@ class Fused(Backend):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Gradients:
-        """Return the vector–Jacobian products to the four tensors, None where not needed."""
+        """Return the vector–Jacobian products to the five tensors, None where not needed."""
 
     def why_not(self, spec: Spec) -> list[str]:
         """Return the reasons against this backend."""
@@ -127,7 +136,7 @@ class Fused(Backend):
         reasons += self.why_not_kernel(spec)
         if spec.padding_mode not in PADDING_MODES:
             reasons.append("it pads all axes alike")
-        if spec.max_shrink is not None:
+        if spec.max_shrink is not None and not self.antialiases:
             reasons.append("it does not antialias")
         if spec.context == "transform":
             reasons.append("it has no forward mode, and transforms need it")
@@ -147,62 +156,90 @@ class Fused(Backend):
         """Sample at the points; those of a map M_θ B are never stored."""
         if isinstance(target, Mapped):
             return self._warp(spec, image, target, fill)
-        grid = target.grid()
+        grid, given = target.grid(), _Given(image, fill, target)
         size = tuple(grid.shape[1:-1])
         if image.dtype == torch.float64 and grid.dtype != torch.float64:  # rounded as the reference
             pixels = target.pixels(image.shape[2:]).double()
-            return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
-        return self._run(spec, _plan(spec, size, "normalised"), image, grid, None, fill)
+            return self._run(spec, _plan(spec, size, "pixels"), given, pixels)
+        return self._run(spec, _plan(spec, size, "normalised"), given, grid)
 
     def _warp(self, spec: Spec, image: Tensor, target: Mapped, fill: Tensor | None) -> Tensor:
         values, transformation, size = target.values, target.transformation, target.size
+        given = _Given(image, fill, target)
         corners, precise = spec.align_corners, image.dtype == torch.float64
         if isinstance(transformation, Linear) and values.dtype.itemsize >= 4 + 4 * precise:
             matrix, functions = transformation._matrix(values), None
             rows = matrix.shape[2] - spec.ndim - 1
             few = spec.context != "eager" or rows * prod(size) <= _MOST_FUNCTIONS
             if rows and few and rows <= _MOST_ROWS:
-                functions = _functions(transformation, size, corners, values, spec.context)
+                functions = functions_of(transformation, size, corners, values, spec.context)
             if not rows or functions is not None:
                 form = "perspective" if transformation.perspective else "matrix"
-                return self._run(spec, _plan(spec, size, form), image, matrix, functions, fill)
+                return self._run(spec, _plan(spec, size, form), given, matrix, functions)
         pixels = target.pixels(image.shape[2:])
         pixels = pixels.double() if precise else pixels
-        return self._run(spec, _plan(spec, size, "pixels"), image, pixels, None, fill)
+        return self._run(spec, _plan(spec, size, "pixels"), given, pixels)
 
     def _run(
         self,
         spec: Spec,
         plan: Plan,
-        image: Tensor,
+        given: "_Given",
         coordinates: Tensor,
-        functions: Tensor | None,
-        fill: Tensor | None,
+        functions: Tensor | None = None,
     ) -> Tensor:
-        dtype = image.dtype
+        image, fill, target = given
+        dtype, stretched = image.dtype, None
+        if spec.max_shrink is not None and (plan.form != "matrix" or functions is not None):
+            steps = target.spacing(image.shape[2:])
+            stretched = packed(stretch(steps.to(coordinates.dtype), spec.max_shrink))
         if coordinates.dtype == torch.float64 != dtype:
             image, fill = image.double(), None if fill is None else fill.double()
 
+        tensors = (image, coordinates, functions, fill, stretched)
         if spec.context == "compile":
-            operation = torch.ops.spatial_transformers.fused
-            return operation(image, coordinates, functions, fill, *plan).to(dtype)
-
-        def reference(
-            image: Tensor, coordinates: Tensor, functions: Tensor | None, fill: Tensor | None
-        ) -> Tensor:
-            pixels = _pixels(plan, coordinates, functions, tuple(image.shape[2:]))
-            return sample_pixels(spec, image, pixels, fill, spec.kernel.phi)
+            return torch.ops.spatial_transformers.fused(*tensors, *plan).to(dtype)
 
         operator = Operator(
             forward=lambda *tensors: self.forward(plan, *tensors),
             backward=partial(_backward, self, plan),
-            reference=reference,
+            reference=partial(_by_reference, spec, plan),
         )
-        values = run(operator, image, coordinates, functions, fill)
+        values = run(operator, *tensors)
         values = values if values.dtype == dtype else values.to(dtype)
         if has_torch_function_variadic(image, coordinates):
             return handle_torch_function(_of, (image, coordinates), values, image, coordinates)
         return values
+
+
+class _Given(NamedTuple):
+    """What a call was given, beside its facts."""
+
+    image: Tensor
+    fill: Tensor | None
+    target: Target
+
+
+def _by_reference(
+    spec: Spec,
+    plan: Plan,
+    image: Tensor,
+    coordinates: Tensor,
+    functions: Tensor | None,
+    fill: Tensor | None,
+    stretched: Tensor | None,
+) -> Tensor:
+    """Run a plan in plain PyTorch, which is differentiable any number of times."""
+    source = tuple(image.shape[2:])
+    pixels, steps = _pixels(plan, coordinates, functions, source), None
+    if stretched is not None:
+        steps = unpacked(stretched)
+    elif plan.max_shrink is not None:
+        ndim = len(source)
+        factors = coordinates.new_tensor(plan.factors(source, coordinates.shape[2]))[:, :ndim]
+        matrix = coordinates[:, :, :ndim] * factors
+        steps = matrix.reshape(-1, *[1] * ndim, ndim, ndim).expand(*pixels.shape, ndim)
+    return sample_pixels(spec, image, pixels, fill, spec.kernel.phi, steps)
 
 
 def _of(values: Tensor, *inputs: Tensor) -> Tensor:
@@ -223,58 +260,12 @@ def _backward(
     )
 
 
-class _Kept(NamedTuple):
-    """The functions that a transformation last had, and what they were made of."""
-
-    asked: tuple[Any, ...]
-    made_of: list[Tensor]
-    versions: list[int]
-    functions: Tensor
-
-
-_LAST: WeakKeyDictionary[Transformation, _Kept] = WeakKeyDictionary()
-
-
-def _functions(
-    transformation: Linear,
-    size: tuple[int, ...],
-    align_corners: bool,
-    like: Tensor,
-    context: Context,
-) -> Tensor:
-    """Return the rows of B below the homogeneous coordinates, (K, *size).
-
-    On the CPU they are kept for the next call. They are computed anew if they are learned, in
-    inference mode, under compilers, and after a buffer was replaced or changed in place. A change
-    through `.data` is not noticed.
-    """
-    asked = (size, align_corners, like.dtype, like.device)
-    made_of, learned = [*transformation.buffers()], any(True for _ in transformation.parameters())
-    keeps = context == "eager" and like.device.type == "cpu" and not learned
-    keeps = keeps and not torch.is_inference_mode_enabled()
-    keeps = keeps and not any(t.is_inference() for t in made_of)
-    kept = _LAST.get(transformation) if keeps else None
-    if kept is not None and kept.asked == asked and _same(kept, made_of):
-        return kept.functions
-    basis = transformation.basis(
-        size, align_corners=align_corners, dtype=like.dtype, device=like.device
-    )
-    functions = basis[transformation.ndim + 1 :]
-    if keeps and functions.numel() <= _MOST_KEPT:
-        versions = [t._version for t in made_of]
-        _LAST[transformation] = _Kept(asked, made_of, versions, functions)
-    return functions
-
-
-def _same(kept: _Kept, made_of: list[Tensor]) -> bool:
-    pairs = zip(kept.made_of, made_of, strict=False)
-    return all(a is b for a, b in pairs) and kept.versions == [t._version for t in made_of]
-
-
 def _plan(spec: Spec, size: tuple[int, ...], form: Form) -> Plan:
     phi = spec.kernel.phi
     numbers = () if isinstance(phi, Tensor) else phi
-    return Plan(size, spec.mode, spec.padding_mode, spec.align_corners, form, numbers)
+    return Plan(
+        size, spec.mode, spec.padding_mode, spec.align_corners, form, numbers, spec.max_shrink
+    )
 
 
 def _pixels(
@@ -308,10 +299,10 @@ def register(backend: Fused) -> None:
     """Let compiled code run a backend on its device."""
 
     def fused(*arguments: Any) -> Tensor:
-        return backend.forward(_planned(arguments[4:]), *arguments[:4])
+        return backend.forward(_planned(arguments[_COUNT:]), *arguments[:_COUNT])
 
     def fused_backward(grad: Tensor, needed: Sequence[bool], *arguments: Any) -> list[Tensor]:
-        plan, tensors = _planned(arguments[4:]), arguments[:4]
+        plan, tensors = _planned(arguments[_COUNT:]), arguments[:_COUNT]
         grads = _backward(backend, plan, grad, needed, *tensors)
         return [g for g in grads if g is not None]
 
@@ -321,34 +312,34 @@ def register(backend: Fused) -> None:
 
 
 def _planned(plan: Sequence[Any]) -> Plan:
-    size, mode, padding_mode, align_corners, form, phi = plan
-    return Plan(tuple(size), mode, padding_mode, align_corners, form, tuple(phi))
+    size, mode, padding_mode, align_corners, form, phi, max_shrink = plan
+    return Plan(tuple(size), mode, padding_mode, align_corners, form, tuple(phi), max_shrink)
 
 
 @torch.library.register_fake("spatial_transformers::fused", lib=_OPERATIONS)
 def _fake(image: Tensor, coordinates: Tensor, *rest: Any) -> Tensor:
     layout = regular(image)[1]
-    shape = (joint_batch(image, coordinates), image.shape[1], *rest[2])
+    shape = (joint_batch(image, coordinates), image.shape[1], *rest[_COUNT - 2])
     return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
 
 
 @torch.library.register_fake("spatial_transformers::fused_backward", lib=_OPERATIONS)
 def _fake_backward(grad: Tensor, needed: Sequence[bool], *arguments: Any) -> list[Tensor]:
-    layouts = (regular(arguments[0])[1], *[torch.contiguous_format] * 3)
+    layouts = (regular(arguments[0])[1], *[torch.contiguous_format] * (_COUNT - 1))
     return [
         torch.empty_like(tensor, memory_format=layout)
-        for tensor, need, layout in zip(arguments[:4], needed, layouts, strict=True)
+        for tensor, need, layout in zip(arguments[:_COUNT], needed, layouts, strict=True)
         if need
     ]
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
-    ctx.plan = inputs[4:]
+    ctx.save_for_backward(*inputs[:_COUNT])
+    ctx.plan = inputs[_COUNT:]
 
 
 def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    needed = ctx.needs_input_grad[:4]
+    needed = ctx.needs_input_grad[:_COUNT]
     operation = torch.ops.spatial_transformers.fused_backward
     found = iter(operation(grad, needed, *ctx.saved_tensors, *ctx.plan))
     return *(next(found) if need else None for need in needed), *[None] * len(ctx.plan)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from ..antialias import reach, stretch
+from ..antialias import Stretch, reach, stretch
 from ..dispatch import Backend, Spec
 from ..fill import filled_share
 from ..kernels import Entry, Kernel, Numbers
@@ -95,11 +95,12 @@ def sample_pixels(
     pixels: Tensor,
     fill: Tensor | None,
     phi: Numbers = (),
-    steps: Tensor | None = None,
+    steps: Tensor | Stretch | None = None,
 ) -> Tensor:
     """Sample (N, C, *source) at pixel coordinates (N, *target, ndim): eq. 3.
 
-    If `steps`, the spacing of the points (N, *target, ndim, ndim), is given, antialias.
+    If `steps` is given, antialias: the spacing of the points (N, *target, ndim, ndim), or a stretch
+    that is known per point of the flattened target.
     """
     finite = pixels.isfinite().all(-1)  # (N, *target)
     pixels = pixels.where(finite[..., None], 0).flatten(1, -2)  # (N, M, ndim)
@@ -114,8 +115,10 @@ def sample_pixels(
     pixels, outside = pixels.to(work), outside.to(work)
     field = _field(spec, image.to(work), phi.to(work) if isinstance(phi, Tensor) else phi)
     sampled = _filled(spec, _plain(field, pixels.unbind(-1)), outside)
-    if steps is not None:
+    if isinstance(steps, Tensor):
         steps = steps.where(finite[..., None, None], 0).flatten(1, -3).to(work)
+        steps = stretch(steps, spec.max_shrink or 1)
+    if steps is not None:
         sampled = _antialiased(field, pixels.unbind(-1), steps, outside, sampled)
     return torch.unflatten(sampled.where(inside, outside), 2, target).to(image.dtype)
 
@@ -177,13 +180,11 @@ def _normalised(kernel: Kernel, distance: Tensor, entries: tuple[Entry, ...]) ->
 
 
 def _antialiased(
-    field: _Field, pixels: Sequence[Tensor], steps: Tensor, outside: Tensor, plain: Tensor
+    field: _Field, pixels: Sequence[Tensor], stretched: Stretch, outside: Tensor, plain: Tensor
 ) -> Tensor:
     """Sample with kernels as wide as points are apart, where that is more than a pixel."""
     spec = field.spec
-    cap = spec.max_shrink or 1
-    stretched = stretch(steps, cap)
-    widest = reach(cap, len(pixels))
+    widest = reach(spec.max_shrink or 1, len(pixels))
     if spec.context == "eager":  # values can be read: leave out taps that are 0 everywhere
         if not stretched.shrinks.any():
             return plain

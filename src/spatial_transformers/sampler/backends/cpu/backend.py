@@ -6,10 +6,8 @@ sizes only, so that results do not depend on the number of threads.
 """
 
 import ctypes
-import struct
 import sys
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.resources import files
 from math import prod
 from pathlib import Path
@@ -19,23 +17,18 @@ import torch
 from torch import Tensor
 
 from ...._context import at_least_float32
-from ....grid.regular import pixel_frame
 from ...dispatch import Spec
 from ...kernels import KERNELS
 from ...prefilter import coefficients
 from ...target import joint_batch
 from ..fused import Fused, Gradients, Plan, regular
+from .call import ABI, ADDRESSES, FACTS, FILTER, FLOW_ADDRESSES, FLOW_HEAD, STRETCH, facts, padded
 from .tables import AxisFilter, axis_filter, poles, tables
 
-_ABI = 3  # of csrc/call.h
 _FAILURES = {1: "out of memory", 2: "compiled for another version; install the package anew"}
 _TORCH = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"
-_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_PADDINGS = ("zeros", "constant", "border", "reflection", "wrap", "renormalise")
-_FORMS = {"matrix": 0, "perspective": 1, "normalised": 2, "pixels": 2}
-# `Call`: whole numbers, numbers; addresses
-_FACTS, _ADDRESSES = struct.Struct("=31q28d"), struct.Struct("=14Q")
-_FILTER = struct.Struct("=10q4d6Q")
+_WIDENING = ("stn_stretch", "stn_antialias", "stn_antialias_backward")
+_FUNCTIONS = ("stn_forward", "stn_backward", "stn_filter", "stn_flow", *_WIDENING)
 _NOT_FINITE = 3  # what `stn_filter` gives then
 _NARROWEST = {False: 0.35, True: 0.5}  # Gaussian that polynomials follow; True: float64
 
@@ -45,6 +38,7 @@ class Cpu(Fused):
 
     name = "cpu"
     device = "cpu"
+    antialiases = True
     #: Why the library was not loaded; empty if it was.
     missing: str
     #: Which of `instruction_sets()` runs; -1: the best one.
@@ -88,14 +82,18 @@ class Cpu(Fused):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Tensor:
         """Run the forward pass; see `Fused.forward`."""
+        if plan.max_shrink is not None:
+            return self._widened(plan, image, coordinates, functions, fill, stretch)
         weighed = self._weighed(plan, image)
         values, dtype = weighed.values, weighed.values.dtype
         shape = (joint_batch(image, coordinates), image.shape[1], *plan.size)
         output = torch.empty(shape, dtype=dtype, device=image.device, memory_format=weighed.layout)
         fill = None if fill is None else fill.to(dtype)
-        self._call("stn_forward", plan, weighed, (values, coordinates, functions, fill), output)
+        inputs = (values, coordinates, functions, fill, None)
+        self._call("stn_forward", plan, weighed, inputs, output)
         return output.to(image.dtype)
 
     def backward(
@@ -107,60 +105,161 @@ class Cpu(Fused):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Gradients:
         """Run the backward pass; see `Fused.backward`."""
+        if plan.max_shrink is not None:
+            tensors = (image, coordinates, functions, fill, stretch)
+            return self._widened_backward(plan, grad, needed, *tensors)
         weighed = self._weighed(plan, image)
         layout, dtype = weighed.layout, weighed.values.dtype
         fill = None if fill is None else fill.to(dtype)
-        inputs = (weighed.values, coordinates, functions, fill)
+        inputs = (weighed.values, coordinates, functions, fill, None)
         empty = 0 in (*image.shape[:2], coordinates.shape[0])  # then nothing is written
-        layouts = (layout, *[torch.contiguous_format] * 3)
+        layouts = (layout, *[torch.contiguous_format] * 4)
         computed = (needed[0], needed[1] or needed[2], *needed[2:])  # B's comes with that of M_θ
-        makers = (torch.zeros_like if empty else torch.empty_like, *[torch.zeros_like] * 3)
+        makers = (torch.zeros_like if empty else torch.empty_like, *[torch.zeros_like] * 4)
         grads = [
             make(t, dtype=coordinates.dtype, memory_format=to) if need and t is not None else None
             for make, t, need, to in zip(makers, inputs, computed, layouts, strict=True)
         ]
         grad = grad.to(dtype).contiguous(memory_format=layout)
         self._call("stn_backward", plan, weighed, inputs, None, grad, *grads)
-        if grads[0] is not None and weighed.axes and not empty:
+        if grads[0] is not None and weighed.axes:
             grads[0] = self._unfiltered(plan, weighed, grads[0])
         return tuple(g if need else None for g, need in zip(grads, needed, strict=True))
+
+    def _widened(
+        self,
+        plan: Plan,
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+        stretch: Tensor | None,
+    ) -> Tensor:
+        """Run the forward pass of kernels that widen, and a plain one for points without."""
+        plain, dtype = plan._replace(max_shrink=None), coordinates.dtype
+        stretched = self._stretched(plan, image, coordinates, stretch)
+        if not stretched.some:
+            return self.forward(plain, image, coordinates, functions, fill, None)
+        weighed = self._weighed(plan, image)
+        if stretched.every:
+            shape = (joint_batch(image, coordinates), image.shape[1], *plan.size)
+            output = torch.empty(shape, dtype=dtype)
+        else:
+            output = self.forward(plain, image, coordinates, functions, fill, None)
+            output = output.to(dtype).contiguous()
+        own = None if fill is None else fill.to(dtype)
+        planes = weighed.in_planes(dtype)
+        inputs = (planes.values, coordinates, functions, own, stretched.table)
+        self._call("stn_antialias", plan, planes, inputs, output)
+        return output.to(image.dtype).contiguous(memory_format=weighed.layout)
+
+    def _widened_backward(
+        self,
+        plan: Plan,
+        grad: Tensor,
+        needed: Sequence[bool],
+        image: Tensor,
+        coordinates: Tensor,
+        functions: Tensor | None,
+        fill: Tensor | None,
+        stretch: Tensor | None,
+    ) -> Gradients:
+        """Run the backward pass, and a plain one of the points whose kernels are not widened."""
+        plain, dtype = plan._replace(max_shrink=None), coordinates.dtype
+        stretched = self._stretched(plan, image, coordinates, stretch)
+        rest: Gradients = (None,) * 5
+        if not stretched.every:
+            masked = grad.masked_fill(stretched.shrinks, 0) if stretched.some else grad
+            tensors = (image, coordinates, functions, fill, None)
+            rest = self.backward(plain, masked, (*needed[:4], False), *tensors)
+        if not stretched.some:
+            none = torch.zeros_like(stretch) if needed[4] and stretch is not None else None
+            return *rest[:4], none
+        weighed = self._weighed(plan, image)
+        planes, own = weighed.in_planes(dtype), None if fill is None else fill.to(dtype)
+        inputs = (planes.values, coordinates, functions, own, stretched.table)
+        computed = (needed[0], needed[1] or needed[2] or needed[4], *needed[2:])
+        grads = [
+            torch.zeros_like(t, dtype=dtype, memory_format=torch.contiguous_format)
+            if need and t is not None
+            else None
+            for t, need in zip(inputs, computed, strict=True)
+        ]
+        grad = grad.to(dtype).contiguous()
+        self._call("stn_antialias_backward", plan, planes, inputs, None, grad, *grads)
+        if grads[0] is not None:
+            grads[0] = grads[0].contiguous(memory_format=weighed.layout)
+            if weighed.axes:
+                grads[0] = self._unfiltered(plan, weighed, grads[0])
+        pairs = zip(rest, grads, needed, strict=True)
+        return tuple((b if a is None or b is None else a + b) if n else None for a, b, n in pairs)
+
+    def _stretched(
+        self, plan: Plan, image: Tensor, coordinates: Tensor, stretch: Tensor | None
+    ) -> "_Stretched":
+        """Return where kernels widen, and how far: of affine maps as `stn_stretch` finds it."""
+        shape = (-1, *[1] * (image.ndim - 1))
+        table = stretch
+        if stretch is None:
+            table = coordinates.new_zeros(len(coordinates), STRETCH, dtype=torch.float64)
+            inputs = (image, coordinates, None, None, table)
+            weighed = _Weighed(image, torch.contiguous_format, [0] * (image.ndim - 2))
+            self._call("stn_stretch", plan, weighed, inputs)
+            shrinks = (table[:, 0] != 0).view(shape)
+        else:
+            shrinks = (stretch[:, 0] != 0).view(shape[0], 1, *plan.size)
+        some = bool(shrinks.any())
+        return _Stretched(table, shrinks, some, some and bool(shrinks.all()))
 
     def _call(
         self,
         function: str,
         plan: Plan,
         weighed: "_Weighed",
-        inputs: tuple[Tensor, Tensor, Tensor | None, Tensor | None],
+        inputs: tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None],
         *outputs: Tensor | None,
     ) -> None:
-        image, coordinates, functions, _ = inputs
+        image, coordinates, functions = inputs[:3]
         if 0 in image.shape[:2] or coordinates.shape[0] == 0:
             return
         count = 0 if functions is None else functions.shape[0]
-        margins, taps = tuple(weighed.margins), KERNELS[plan.mode].count
-        looked_up: list[Tensor | None] = [None] * 3
-        if taps > 2:
-            looked_up[:] = tables(plan, image.shape[:1:-1], margins, image.dtype == torch.float64)
-        terms = 0 if looked_up[0] is None else looked_up[0].numel() // taps
+        margins = tuple(weighed.margins)
+        dtype = image.dtype if plan.max_shrink is None else coordinates.dtype
+        looked_up = tables(plan, image.shape[:1:-1], margins, dtype == torch.float64)
         last = weighed.layout != torch.contiguous_format
-        facts = _facts(
+        packed_facts = facts(
             plan,
             self.isa,
-            *(image.dtype, image.shape, coordinates.shape, count, last),
-            *(margins, terms),
+            *(dtype, image.shape, coordinates.shape, count, last),
+            *(margins, looked_up.degree),
         )
         packed = [None if t is None else t.contiguous() for t in inputs[1:]]
-        outputs = (*outputs, *[None] * (6 - len(outputs)))
-        self._run_compiled(function, facts, (image, *packed, *looked_up, *outputs))
+        outputs = (*outputs, *[None] * (7 - len(outputs)))
+        tensors = (image, *packed[:3], *looked_up[:3], packed[3], *outputs)
+        self._run_compiled(function, packed_facts, tensors)
 
     def _run_compiled(self, function: str, facts: bytes, tensors: Sequence[Tensor | None]) -> None:
         addresses = [0 if t is None else _address(t) for t in tensors]
         library = self._library
         assert library is not None, self.missing
-        call = facts + _ADDRESSES.pack(*addresses, library.parallel_for)
+        call = facts + ADDRESSES.pack(*addresses, library.parallel_for)
         failed = library.functions[function](call)
+        if failed:
+            raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
+
+    def follow(self, precise: bool, facts: bytes, tensors: Sequence[Tensor | None]) -> None:
+        """Run `stn_flow`, given the rest of its facts, and five tensors."""
+        library = self._library
+        assert library is not None, self.missing
+        addresses = [0 if t is None else _address(t) for t in tensors]
+        failed = library.functions["stn_flow"](
+            FLOW_HEAD.pack(ABI, self.isa, precise)
+            + facts
+            + FLOW_ADDRESSES.pack(*addresses, 0, library.parallel_for)
+        )
         if failed:
             raise RuntimeError(f"the cpu backend: {_FAILURES.get(failed, f'error {failed}')}")
 
@@ -222,10 +321,10 @@ class Cpu(Fused):
         inner *= 1 if pixels.is_contiguous() else pixels.shape[1]  # channels last
         given, to = (filtered, pixels) if transposed else (pixels, filtered)
         found = poles(mode)
-        call = _FILTER.pack(
-            *(_ABI, self.isa, pixels.dtype == torch.float64, transposed),
+        call = FILTER.pack(
+            *(ABI, self.isa, pixels.dtype == torch.float64, transposed),
             *(pixels.numel() // (inner * length), length, length + 2 * axis.margin, inner),
-            *(len(axis.read), len(found), *_padded(found, 4)),
+            *(len(axis.read), len(found), *padded(found, 4)),
             *map(_address, (axis.read, axis.written, given, to)),
             *(0, library.parallel_for),
         )
@@ -243,6 +342,21 @@ class _Weighed(NamedTuple):
     margins: Sequence[int]  # x first
     axes: Sequence[AxisFilter] = ()  # of the prefilter, x first
     image: Tensor | None = None  # for autograd, where it does the work
+
+    def in_planes(self, dtype: torch.dtype) -> "_Weighed":
+        """Return the same as planes of a dtype."""
+        return self._replace(
+            values=self.values.detach().to(dtype).contiguous(), layout=torch.contiguous_format
+        )
+
+
+class _Stretched(NamedTuple):
+    """Which points have kernels that widen."""
+
+    table: Tensor | None  # `stretch_data` of `Call`
+    shrinks: Tensor  # broadcasts with the output
+    some: bool
+    every: bool
 
 
 def _address(tensor: Tensor) -> int:
@@ -273,55 +387,12 @@ def _load(folder: Path) -> _Library | str:
     except (OSError, AttributeError) as error:
         return f"its library cannot be loaded: {error}"
     found = library.stn_abi(), library.stn_call_size()
-    if found != (_ABI, _FACTS.size + _ADDRESSES.size):
-        return f"its library has interface {found[0]}, not {_ABI}: install the package anew"
+    if found != (ABI, FACTS.size + ADDRESSES.size):
+        return f"its library has interface {found[0]}, not {ABI}: install the package anew"
     library.stn_isa_name.restype, library.stn_isa_name.argtypes = ctypes.c_char_p, [ctypes.c_int64]
     functions = {}
-    for name in ("stn_forward", "stn_backward", "stn_filter"):
+    for name in _FUNCTIONS:
         functions[name] = getattr(library, name)
         functions[name].argtypes, functions[name].restype = [ctypes.c_char_p], ctypes.c_int32
     names = (library.stn_isa_name(k) for k in range(8))
     return _Library(functions, parallel_for or 0, [n.decode() for n in names if n])
-
-
-@lru_cache(maxsize=4096)
-def _facts(
-    plan: Plan,
-    isa: int,
-    dtype: torch.dtype,
-    image: Sequence[int],
-    coordinates: Sequence[int],
-    functions: int,
-    last: bool,
-    margins: Sequence[int],
-    terms: int,
-) -> bytes:
-    """Pack what does not change between calls of the same shapes."""
-    stored, form = image[2:], _FORMS[plan.form]
-    source = [n - 2 * m for n, m in zip(stored, margins[::-1], strict=True)]
-    columns = 0 if form == 2 else coordinates[2]
-    factors = [] if form == 2 else plan.factors(source, columns)
-    kernel = KERNELS[plan.mode]
-    return _FACTS.pack(
-        *(_ABI, isa, _DTYPES.index(dtype), len(source), kernel.count),
-        *(_PADDINGS.index(plan.padding_mode), plan.align_corners, form),
-        *(max(image[0], coordinates[0]), image[1]),
-        *_padded(stored[::-1], 3, 1),
-        *_padded(plan.size[::-1], 3, 1),
-        *_strides(image[1], prod(stored), last),
-        *_strides(image[1], prod(plan.size), last),
-        *(image[0], coordinates[0], columns, functions),
-        *(max(0, terms - 2) // 2 - 1, *_padded(margins, 3), kernel.inverse_filter is None),
-        *_padded([f for row in factors for f in _padded(row[: len(source)], 3)], 12),
-        *_padded([row[-1] for row in factors], 4),
-        *_padded(pixel_frame(source, plan.align_corners).centre, 3),
-        *_padded([u for axis in plan.units(source) for u in axis], 9),
-    )
-
-
-def _strides(channels: int, points: int, last: bool) -> tuple[int, int, int]:
-    return channels * points, 1 if last else points, channels if last else 1
-
-
-def _padded(numbers: Sequence[float], count: int, rest: float = 0) -> list[float]:
-    return [*numbers, *[rest] * (count - len(numbers))]

@@ -12,13 +12,20 @@ from ...kernels import KERNELS, filter_poles
 from ...padding import FILLING, move_inside
 from ...prefilter import axis_coverage, filter_taps, reaches
 from ..fused import Plan
-from ..polynomials import tap_polynomials
+from ..polynomials import piece_polynomials, tap_polynomials
 
 
-def tables(
-    plan: Plan, stored: Sequence[int], margins: Sequence[int], precise: bool
-) -> list[Tensor]:
-    """Return `kernel_data`, `read_data` and `coverage_data` of `Call`.
+class Tables(NamedTuple):
+    """What `Call` points to."""
+
+    kernel: Tensor | None = None
+    read: Tensor | None = None
+    coverage: Tensor | None = None
+    degree: int = -1  # of the kernel's polynomials
+
+
+def tables(plan: Plan, stored: Sequence[int], margins: Sequence[int], precise: bool) -> Tables:
+    """Return what a plan's kernel looks up.
 
     Args:
         plan: the static facts.
@@ -27,11 +34,22 @@ def tables(
         precise: whether the image is float64.
 
     """
-    facts = plan.mode, plan.padding_mode, plan.align_corners
-    axes = [_axis(*facts, *sizes) for sizes in zip(stored, margins, strict=True)]
-    read, coverage = zip(*axes, strict=True)
+    kernel, widens = KERNELS[plan.mode], plan.max_shrink is not None
+    taps, found = kernel.count, Tables()
     precise |= plan.padding_mode == "renormalise"  # whose sums may be small differences
-    return [_kernel(plan.mode, plan.phi, precise), torch.cat(read), torch.cat(coverage)]
+    filtered = kernel.inverse_filter is not None
+    if filtered if widens else taps > 2:
+        facts = plan.mode, plan.padding_mode, plan.align_corners
+        axes = [_axis(*facts, *sizes) for sizes in zip(stored, margins, strict=True)]
+        found = found._replace(read=torch.cat([a[0] for a in axes]))
+        found = found._replace(coverage=torch.cat([a[1] for a in axes]))
+    if widens:
+        pieces = _pieces(plan.mode, plan.phi, precise)
+        return found._replace(kernel=pieces, degree=len(pieces) // ((taps + 1) // 2) // 2 - 1)
+    if taps > 2:
+        rows = _kernel(plan.mode, plan.phi, precise)
+        return found._replace(kernel=rows, degree=(len(rows) // taps - 2) // 2 - 1)
+    return found
 
 
 class AxisFilter(NamedTuple):
@@ -68,6 +86,13 @@ def _kernel(mode: str, phi: tuple[float, ...], precise: bool) -> Tensor:
     rows = tap_polynomials(mode, phi, precise)
     assert rows is not None, (mode, phi)  # why_not knows
     return torch.from_numpy(rows).flatten()
+
+
+@lru_cache(maxsize=256)
+def _pieces(mode: str, phi: tuple[float, ...], precise: bool) -> Tensor:
+    found = piece_polynomials(mode, phi, precise)
+    assert found is not None, (mode, phi)  # why_not knows
+    return torch.from_numpy(found)
 
 
 @lru_cache(maxsize=1024)

@@ -53,8 +53,10 @@ class Triton(Fused):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Tensor:
-        """Return V; see `Fused.forward`."""
+        """Return V; see `Fused.forward`. It does not antialias, and so has no stretch."""
+        del stretch
         return launch.forward(plan, image, coordinates, functions, fill)
 
     def backward(
@@ -66,7 +68,10 @@ class Triton(Fused):
         coordinates: Tensor,
         functions: Tensor | None,
         fill: Tensor | None,
+        stretch: Tensor | None,
     ) -> Gradients:
         """Return the vector–Jacobian products; see `Fused.backward`."""
+        del stretch
         exact = torch.are_deterministic_algorithms_enabled()
-        return launch.backward(plan, grad, needed, image, coordinates, functions, fill, exact=exact)
+        inputs = (image, coordinates, functions, fill)
+        return *launch.backward(plan, grad, needed[:4], *inputs, exact=exact), None

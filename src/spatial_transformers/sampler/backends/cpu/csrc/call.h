@@ -5,7 +5,7 @@
 #pragma once
 #include <cstdint>
 
-constexpr int64_t kAbi = 3;  // raise it with every change of `Call` or of what a field means
+constexpr int64_t kAbi = 5;  // raise it with every change of `Call` or of what a field means
 
 enum Dtype : int64_t { kFloat32, kFloat64, kFloat16, kBfloat16 };
 enum Padding : int64_t { kZeros, kConstant, kBorder, kReflection, kWrap, kRenormalise };
@@ -34,6 +34,7 @@ struct Call {
   double factor[4][3], scale[4];  // by which M_θ maps to pixels: columns of axes, and the others
   double centre[3];
   double unit[3][3];  // per axis (add, scale, offset): the pixel of a point
+  double max_shrink;  // how far kernels widen at most, in calls of those that do
   const void *image_data, *coordinates_data, *functions_data, *fill_data;
   // Per tap: two polynomials of the place between pixels, from -1 to 1, for the weight and its
   // slope; and the weights at both ends.
@@ -42,10 +43,15 @@ struct Call {
   // the pixel that is read there, or -1, and what is read there if the axis holds ones.
   const int32_t* read_data;
   const double* coverage_data;
+  // Of kernels that widen: per affine map a `Stretch`, which `stn_stretch` writes; of other maps
+  // (ndim² + 1, points) each, in the numbers of coordinates: whether a point's kernel widens, and
+  // its P⁻¹. `kernel_data` then is that of `Pieces`.
+  void* stretch_data;
   void* output_data;
   const void* grad_data;  // of the output
   // Gradients, in float64 if the image is and otherwise in float32; null where not wanted.
   void *grad_image, *grad_coordinates, *grad_functions, *grad_fill;
+  void* grad_stretch;  // as `stretch_data`; of affine maps it is part of that to the coordinates
   ParallelFor parallel_for;
 };
 
@@ -63,6 +69,21 @@ struct Filter {
   ParallelFor parallel_for;
 };
 
+// Points that follow a velocity which is affine on every simplex: see grid/families/cpab.py.
+struct Flow {
+  int64_t abi, isa, precise;
+  int64_t ndim, batch, points, start_batch;  // a batch of 1 serves all
+  int64_t steps, simplices, cells[3];
+  int64_t parts;     // of a sample's points, which are followed at a time
+  const void* rows;  // (batch, simplices, ndim + ndim²)
+  const void* start;  // (start_batch, ndim, points), in cells
+  const void* grad;   // of `moved`; null: forward
+  void* moved;        // (batch, ndim, points); backward: the gradient to `start`, or null
+  double* sums;       // backward: the gradient to `rows`, per sample and part; zeros, or null
+  int32_t* failed;
+  ParallelFor parallel_for;
+};
+
 #define STN_API extern "C" __attribute__((visibility("default")))
 
 STN_API int64_t stn_abi();
@@ -70,4 +91,10 @@ STN_API int64_t stn_call_size();
 STN_API const char* stn_isa_name(int64_t isa);  // null: there is none, or this machine lacks it
 STN_API int32_t stn_forward(const Call*);       // 0, or 1: out of memory, 2: another interface
 STN_API int32_t stn_backward(const Call*);
+// Of kernels that widen, which is written or added for the points where they do. Images, outputs and
+// their gradients are planes of the numbers that are computed with.
+STN_API int32_t stn_stretch(const Call*);
+STN_API int32_t stn_antialias(const Call*);
+STN_API int32_t stn_antialias_backward(const Call*);
+STN_API int32_t stn_flow(const Flow*);
 STN_API int32_t stn_filter(const Filter*);  // 3 too: a result is not finite

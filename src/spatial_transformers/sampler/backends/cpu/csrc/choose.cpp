@@ -4,6 +4,8 @@
 // that sums have one order.
 #include "choose.h"
 
+#include <cmath>
+
 namespace {
 
 constexpr int64_t kNear = 1 << 18;         // bytes of an image that are not asked for ahead
@@ -188,6 +190,31 @@ Wide wide_job(const Call& call) {
   wide.summed = owners ? Summed::kByOwner : Summed::kByGroup;
   wide.places = wide.groups;
   return wide;
+}
+
+Antialias antialias_job(const Call& call) {
+  Antialias job{};
+  static_cast<Job&>(job) = job_of(call);
+  job.affine = call.form == kMatrix && call.functions == 0;
+  const double ndim = double(call.ndim);
+  double span = job.affine ? 1 : 1 + (call.max_shrink - 1) * (1 + std::sqrt(ndim)) / 2;
+  for (int64_t n = 0; n < (job.affine ? call.coordinates_batch : 0); ++n) {
+    for (double each : job.stretch(n).span) span = each > span ? each : span;
+    job.has_tables |= job.separable(n);
+    job.has_points |= job.by_points(n);
+  }
+  job.has_points |= !job.affine;
+  job.reach = int64_t(span * 1.0001 * double(call.taps) / 2) + 2;
+  job.lines = call.target[0] > call.target[1] ? call.target[0] : call.target[1];
+  job.taps = 2 * job.reach + 1;
+  const int64_t rows = call.source[call.ndim - 1];
+  const int64_t strips = call.image_batch < kImages ? up(kStrips, call.image_batch) : 1;
+  job.strip_rows = up(rows, strips);
+  job.strips = up(rows, job.strip_rows);
+  const bool owners = call.coordinates_batch < call.batch || call.grad_functions;
+  job.summed = owners ? Summed::kByOwner : Summed::kByGroup;
+  job.places = job.groups;
+  return job;
 }
 
 Job forward_job(const Call& call) {

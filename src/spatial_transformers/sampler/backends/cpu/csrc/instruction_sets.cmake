@@ -1,5 +1,6 @@
-# Adds forward.cpp, backward.cpp, wide.cpp and filter.cpp to a target, compiled once per instruction set and per type that is
-# computed with, side by side; run.cpp takes the best set at run time.
+# Adds forward.cpp, backward.cpp, wide.cpp, antialias.cpp, filter.cpp and flow.cpp to a target, compiled
+# once per instruction set and per type that is computed with, side by side; run.cpp takes the best set
+# at run time.
 #
 # Products and sums are not contracted: coordinates must round as the reference's do, and results then
 # do not depend on the instruction set.
@@ -33,7 +34,7 @@ function(add_instruction_sets target)
     if(name STREQUAL "baseline")
       set(offset int64_t)
     endif()
-    foreach(pass wide backward forward filter)
+    foreach(pass wide backward forward antialias filter flow)
       foreach(real float double)
         set(object ${target}_${name}_${pass}_${real})
         add_library(${object} OBJECT ${pass}.cpp)

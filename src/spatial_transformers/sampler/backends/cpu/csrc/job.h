@@ -105,6 +105,9 @@ struct Backward {
 // Runs tasks of a filter: sixteen lines each, within one of `outer` where `inner` is as long.
 using FilterRun = void (*)(const Filter&, int64_t begin, int64_t end);
 
+// Follows parts [begin, end) of all samples' points.
+using FlowRun = void (*)(const Flow&, int64_t begin, int64_t end);
+
 struct WidePasses {
   Run pack, forward, gather, scatter, collect;
 };

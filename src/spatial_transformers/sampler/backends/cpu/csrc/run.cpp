@@ -14,7 +14,11 @@
   Backward backward_of(const Call&, double);   \
   WidePasses wide_passes(const Call&, float);  \
   WidePasses wide_passes(const Call&, double); \
+  AntialiasPasses antialias_passes(const Call&, float);  \
+  AntialiasPasses antialias_passes(const Call&, double); \
   FilterRun filter_of(float);                  \
+  FlowRun flow_of(const Flow&, float);         \
+  FlowRun flow_of(const Flow&, double);        \
   FilterRun filter_of(double);                 \
   }
 STN_DECLARE(stn_baseline)
@@ -53,7 +57,9 @@ struct Isa {
   Run (*forward[2])(const Call&);  // for what is computed with in float, and in double
   Backward (*backward[2])(const Call&);
   WidePasses (*wide[2])(const Call&);
+  AntialiasPasses (*antialias[2])(const Call&);
   FilterRun (*filter[2])();
+  FlowRun (*flow[2])(const Flow&);
 };
 
 #define STN_CODE(function, isa)                                     \
@@ -61,7 +67,10 @@ struct Isa {
    [](const Call& call) { return isa::function(call, double()); }}
 #define STN_SET(isa)                                                                      \
   STN_CODE(forward_of, isa), STN_CODE(backward_of, isa), STN_CODE(wide_passes, isa),      \
-  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }}
+  STN_CODE(antialias_passes, isa),                                                        \
+  {[] { return isa::filter_of(float()); }, [] { return isa::filter_of(double()); }},      \
+  {[](const Flow& flow) { return isa::flow_of(flow, float()); },                          \
+   [](const Flow& flow) { return isa::flow_of(flow, double()); }}
 
 const Isa kIsas[] = {  // the best last
     {"baseline", true, STN_SET(stn_baseline)},  // runs anywhere, and large planes need it
@@ -176,6 +185,82 @@ int32_t run_wide(Wide& wide, bool backward) {
   return failed;
 }
 
+// Memory for the tables of maps that keep the axes; whether there is enough.
+bool take_tables(Antialias& job) {
+  const Call& call = job.call;
+  if (!job.has_tables) return true;
+  const int64_t slots = call.coordinates_batch * 2, lines = slots * job.lines;
+  const int64_t size = size_of(call);
+  job.counts = static_cast<int32_t*>(malloc(lines * sizeof(int32_t)));
+  job.bounds = static_cast<int32_t*>(malloc(slots * 2 * sizeof(int32_t)));
+  job.pixels_read = static_cast<int32_t*>(malloc(lines * job.taps * sizeof(int32_t)));
+  job.weights = malloc(lines * job.taps * size);
+  job.shares = malloc(lines * size);
+  return job.counts && job.bounds && job.pixels_read && job.weights && job.shares;
+}
+
+// Runs a job that has memory for its tables.
+template <class Use>
+int32_t with_tables(Antialias& job, Use use) {
+  const Call& call = job.call;
+  const AntialiasPasses pass = isa_of(job).antialias[call.dtype == kFloat64](call);
+  int32_t failed = take_tables(job) ? 0 : 1;
+  if (!failed && job.has_tables) failed |= spread(job, pass.prepare, call.coordinates_batch * 2);
+  if (!failed) failed |= use(pass);
+  free(job.counts);
+  free(job.bounds);
+  free(job.pixels_read);
+  free(job.weights);
+  free(job.shares);
+  return failed;
+}
+
+// Adds the part of the gradient to affine maps that comes by P⁻¹.
+template <class R>
+void add_stretch(const Antialias& job) {
+  const Call& call = job.call;
+  const int64_t ndim = call.ndim, entries = ndim * ndim;
+  const int64_t places = (call.coordinates_batch > 1 ? 1 : call.batch) * job.places;
+  const double* sums = job.stretch_sums;
+  for (int64_t b = 0; sums && b < call.coordinates_batch; ++b, sums += places * entries) {
+    if (!job.shrinks(b)) continue;
+    double total[9] = {}, gradient[3][3];
+    for (int64_t k = 0; k < places * entries; ++k) total[k % entries] += sums[k];
+    const int64_t first = b * job.rows() * call.columns;
+    const R* m = static_cast<const R*>(call.coordinates_data) + first;
+    spacing_gradient(spacing_of(call, m), ndim, call.max_shrink, total, gradient);
+    R* to = static_cast<R*>(call.grad_coordinates) + first;
+    for (int64_t r = 0; r < ndim; ++r)
+      for (int64_t c = 0; c < ndim; ++c)
+        to[r * call.columns + c] += R(gradient[r][c] * call.factor[r][c]);
+  }
+}
+
+int32_t antialias_backward(Antialias& job) {
+  const Call& call = job.call;
+  const bool gathers = call.grad_coordinates || call.grad_fill;
+  if (job.affine && call.grad_coordinates) {
+    const int64_t sums = call.batch * job.places * call.ndim * call.ndim;
+    job.stretch_sums = static_cast<double*>(calloc(sums, sizeof(double)));
+    if (!job.stretch_sums) return 1;
+  }
+  const int32_t failed = with_tables(job, [&](const AntialiasPasses& pass) {
+    int32_t failed = 0;
+    if (gathers)
+      failed |= spread(job, pass.gather,
+                       job.summed == Summed::kByOwner ? job.groups : call.batch * job.groups);
+    const int64_t strips = call.image_batch * job.strips;
+    if (call.grad_image && job.has_tables)
+      failed |= spread(job, pass.scatter_rows, strips * call.channels);
+    if (call.grad_image && job.has_points) failed |= spread(job, pass.scatter, strips);
+    return failed;
+  });
+  call.dtype == kFloat64 ? add_up<double>(job) : add_up<float>(job);
+  call.dtype == kFloat64 ? add_stretch<double>(job) : add_stretch<float>(job);
+  free(job.stretch_sums);
+  return failed;
+}
+
 int32_t run_backward(const Job& job) {
   const Call& call = job.call;
   const Backward pass = isa_of(job).backward[call.dtype == kFloat64](call);
@@ -205,6 +290,16 @@ void filter_body(int64_t begin, int64_t end, void* context) {
   loop.run(*loop.filter, begin, end);
 }
 
+struct FlowLoop {
+  FlowRun run;
+  const Flow* flow;
+};
+
+void flow_body(int64_t begin, int64_t end, void* context) {
+  const FlowLoop& loop = *static_cast<FlowLoop*>(context);
+  loop.run(*loop.flow, begin, end);
+}
+
 // Runs a job that has memory for its sums.
 template <class Use>
 int32_t with_sums(Job& job, Use use) {
@@ -213,7 +308,7 @@ int32_t with_sums(Job& job, Use use) {
   job.failed = &failed;
   const int64_t places = call.batch * job.places, entries = job.rows() * call.columns;
   const bool matrix = call.grad_coordinates && call.form != kPoints;
-  const bool ranges = call.grad_image && job.strips > 1 && call.taps < 3;
+  const bool ranges = call.grad_image && job.strips > 1 && call.taps < 3 && call.max_shrink == 0;
   if (matrix) job.matrix_sums = static_cast<double*>(calloc(places * entries, sizeof(double)));
   if (call.grad_fill)
     job.fill_sums = static_cast<double*>(calloc(places * call.channels, sizeof(double)));
@@ -267,6 +362,49 @@ int32_t stn_backward(const Call* call) {
   }
   Job job = backward_job(*call);
   return with_sums(job, [&] { return run_backward(job); });
+}
+
+int32_t stn_stretch(const Call* call) {
+  if (call->abi != kAbi) return 2;
+  Stretch* to = static_cast<Stretch*>(call->stretch_data);
+  const int64_t entries = call->ndim * call->columns;
+  for (int64_t b = 0; b < call->coordinates_batch; ++b) {
+    const void* m = call->coordinates_data;
+    const Spacing spacing = call->dtype == kFloat64
+                                ? spacing_of(*call, static_cast<const double*>(m) + b * entries)
+                                : spacing_of(*call, static_cast<const float*>(m) + b * entries);
+    to[b] = stretch_of(spacing, call->ndim, call->max_shrink);
+  }
+  return 0;
+}
+
+int32_t stn_antialias(const Call* call) {
+  if (call->abi != kAbi) return 2;
+  Antialias job = antialias_job(*call);
+  int32_t failed = 0;
+  job.failed = &failed;
+  return failed | with_tables(job, [&](const AntialiasPasses& pass) {
+           const int64_t bands = (call->target[1] + kBand - 1) / kBand;
+           if (job.has_tables) failed |= spread(job, pass.forward_rows, call->batch * bands);
+           if (job.has_points) failed |= spread(job, pass.forward, call->batch * job.groups);
+           return failed;
+         });
+}
+
+int32_t stn_antialias_backward(const Call* call) {
+  if (call->abi != kAbi) return 2;
+  Antialias job = antialias_job(*call);
+  return with_sums(job, [&] { return antialias_backward(job); });
+}
+
+int32_t stn_flow(const Flow* given) {
+  if (given->abi != kAbi) return 2;
+  Flow flow = *given;
+  int32_t failed = 0;
+  flow.failed = &failed;
+  FlowLoop loop{isa_of(flow.isa).flow[flow.precise](flow), &flow};
+  const int32_t stopped = flow.parallel_for(0, flow.batch * flow.parts, 1, flow_body, &loop);
+  return stopped ? stopped : failed;
 }
 
 int32_t stn_filter(const Filter* given) {

@@ -5,6 +5,7 @@ A link to any other file or folder of the tree leads to a page that shows it. `l
 pages.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from os.path import normpath
@@ -43,9 +44,11 @@ class Examples(Extension):
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages from elsewhere, one for everything else that is linked, and `llms.txt`."""
+    """Add pages from elsewhere, notebooks, one for all else that is linked, and `llms.txt`."""
     for uri, path in ELSEWHERE.items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
+    for path in (ROOT / "docs").glob("notebooks/*.ipynb"):
+        files.append(File.generated(config, f"notebooks/{path.stem}.md", content=_notebook(path)))
     for file in [*files.documentation_pages()]:
         for path in _links(file.src_uri, file.content_string):
             uri = _uri(path)
@@ -87,8 +90,28 @@ def _uri(path: str) -> str:
     if (ROOT / path).is_dir():
         return f"source/{path}/index.md"
     if path.startswith("docs/") and not path.endswith(".py"):
-        return path.removeprefix("docs/")
+        return re.sub(r"\.ipynb$", ".md", path.removeprefix("docs/"))
     return f"source/{path}.md"
+
+
+def _notebook(path: Path) -> str:
+    """Return a notebook as a page: its text, its code, and what its cells printed and drew."""
+    parts = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_output(output) for output in cell.get("outputs", [])]
+    source = f'<a href="{path.name}" download>{path.name}</a> is the notebook of this page.\n'
+    return "\n\n".join([*(part for part in parts if part), source])
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Return what a cell printed or drew; what it wrote to standard error is left out."""
+    data = output.get("data", {})
+    if "image/png" in data:
+        return f'<img alt="" src="data:image/png;base64,{data["image/png"].strip()}">'
+    text = output.get("text", []) if output.get("name") == "stdout" else data.get("text/plain", [])
+    return f"```\n{''.join(text).rstrip()}\n```" if text else ""
 
 
 def _page(path: str) -> str:

@@ -11,6 +11,7 @@ from spatial_transformers import Affine, explain, sample, warp
 from spatial_transformers.commands import main
 from spatial_transformers.sampler.backends.aten import Aten
 from spatial_transformers.sampler.backends.cpu.backend import Cpu
+from spatial_transformers.sampler.backends.cpu.call import ABI
 from spatial_transformers.sampler.backends.reference import Reference
 
 from .paths import CPU
@@ -47,7 +48,7 @@ def test_a_file_that_is_no_library(tmp_path):
 @needs_compiler
 def test_a_library_of_another_interface(tmp_path):
     stub = compiled(tmp_path, "long stn_abi() { return 99; } long stn_call_size() { return 8; }")
-    assert stub.missing == "its library has interface 99, not 4: install the package anew"
+    assert stub.missing == f"its library has interface 99, not {ABI}: install the package anew"
 
 
 @needs_compiler

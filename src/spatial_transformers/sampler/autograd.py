@@ -6,6 +6,7 @@ plain PyTorch, is differentiated instead. The same happens where `vmap` batches 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -56,7 +57,8 @@ def _through_reference(
     # one tensor may have been made of another: then only what the function does itself counts here
     tensors = [None if t is None else t.view_as(t) for t in tensors]
     inputs = [t for t, need in zip(tensors, needed, strict=True) if need and t is not None]
-    found = iter(torch.autograd.grad(reference(*tensors), inputs, grad, create_graph=again))
+    grads = partial(torch.autograd.grad, materialize_grads=True)  # what has no part has a 0
+    found = iter(grads(reference(*tensors), inputs, grad, create_graph=again))
     return [next(found) if need else None for need in needed]
 
 

@@ -26,7 +26,9 @@ CHECKED = (
     "cells", "cells, 3-D", "blocks of 19", "3 last", "19 last", "blocks, one θ",
     "no blocks, one image", "cells, a grid", "projective, 3-D", "spline", "learned",
     "functions alone", "wide, 3 channels last", "wide, 19 channels",
+    "widened, kept axes", "widened, perspective",
 )  # fmt: skip
+KINDS = "image", "where", "functions", "fill", "stretch"  # of the operation's tensors
 
 
 def operations(path, monkeypatch):
@@ -48,12 +50,14 @@ def test_opcheck(name, monkeypatch):
     path = PATHS[name]
     size = tuple(min(n, 20) for n in path.image[2:])
     small = replace(path, image=(*path.image[:2], *size))
-    ((*tensors, target, mode, padding, corners, form, phi),) = operations(small, monkeypatch)
+    ((*tensors, target, mode, padding, corners, form, phi, max_shrink),) = operations(
+        small, monkeypatch
+    )
     leaves = [
         None if t is None else t.detach().clone().requires_grad_(wanted in path.wanted)
-        for t, wanted in zip(tensors, ("image", "where", "functions", "fill"), strict=True)
+        for t, wanted in zip(tensors, KINDS, strict=True)
     ]
-    arguments = (*leaves, list(target), mode, padding, corners, form, list(phi))
+    arguments = (*leaves, list(target), mode, padding, corners, form, list(phi), max_shrink)
     torch.library.opcheck(torch.ops.spatial_transformers.fused.default, arguments)
 
 
